@@ -1,0 +1,60 @@
+"""``tumorscope models``: what a bundle is, where it comes from, how it did."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tumorscope.cli._console import answer, answer_json
+
+if TYPE_CHECKING:
+    from tumorscope.inference.bundle import Bundle
+
+
+def models(
+    bundles: Annotated[
+        list[Path] | None, typer.Argument(metavar="[BUNDLE]", help="Bundles to describe; the embedded one by default.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")] = False,
+) -> int:
+    """Describe the embedded model, or the bundles given.
+
+    \b
+    Examples
+      tumorscope models
+      tumorscope models run/model.onnx --json
+    """  # noqa: D301
+    from tumorscope.inference.bundle import Bundle
+
+    chosen: list[Path | None] = [*bundles] if bundles else [None]
+    facts = [_facts(Bundle.load(path, threads=1)) for path in chosen]
+    if as_json:
+        answer_json({"models": facts})
+        return 0
+    for number, fact in enumerate(facts):
+        if number:
+            answer("")
+        for key, value in fact.items():
+            for name, shown in _flat(key, value):
+                answer(f"{name:<28} {shown}")
+    return 0
+
+
+def _facts(bundle: Bundle) -> dict[str, Any]:
+    """The metadata, with the hashes of the training scans only counted."""
+    metadata = bundle.metadata.model_dump(mode="json")
+    training = metadata["training"]
+    training["scan_hashes"] = len(training["scan_hashes"])
+    metadata["gate"] = bool(metadata["gate"])
+    return {"path": str(bundle.path), "bytes": bundle.path.stat().st_size, **metadata}
+
+
+def _flat(name: str, value: Any) -> list[tuple[str, str]]:
+    """Dotted names of nested values, for one line each."""
+    if isinstance(value, dict):
+        return [line for key, item in value.items() for line in _flat(f"{name}.{key}", item)]
+    if isinstance(value, list):
+        value = ", ".join(map(str, value))
+    return [(name, str(value))] if value not in ("", None) else []

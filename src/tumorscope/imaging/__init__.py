@@ -1,0 +1,1 @@
+"""Pure functions from array to array: cleaning, cropping, enhancing, normalising, resizing."""

@@ -1,0 +1,299 @@
+"""Bundle: one ONNX file with all that a prediction needs, and how it is read, written and run."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass, fields
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from tumorscope.errors import BundleError, MissingExtra, look_up
+from tumorscope.imaging.preparation import Preparation
+from tumorscope.io import atomic
+from tumorscope.scan import FloatArray
+
+SCHEMA_VERSION = 1
+METADATA_KEY = "tumorscope"
+EMBEDDED = "scout"
+PROBABILITY_FLOOR = 1e-4
+"""Evidence is clipped this far from 0 and 1, so that its logit stays finite."""
+
+_onnxruntime_errors: tuple[type[Exception], ...] = tuple(
+    value
+    for value in vars(onnxruntime.capi.onnxruntime_pybind11_state).values()
+    if isinstance(value, type) and issubclass(value, Exception)
+)
+
+
+class _Part(BaseModel):
+    """A part of the metadata; unknown keys are refused, since they may change what the numbers mean."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Calibration(_Part):
+    """How the network's outputs become one probability.
+
+    ``z = evidence_weight * evidence + head_weight * score + bias`` and ``probability = 1 / (1 + exp(-z))``,
+    where the evidence is the logit of the mean of the ``top_pixels`` highest pixel probabilities.
+
+    Examples
+    --------
+    >>> flat = np.full((1, 1, 16, 16), 0.5, np.float32)
+    >>> Calibration(top_pixels=10).probability(flat, np.zeros(1, np.float32))
+    array([0.5])
+    """
+
+    top_pixels: int = Field(default=100, ge=1, description="pixels on the network's square that make up the evidence")
+    evidence_weight: float = Field(default=1.0, description="weight of the mask's evidence, a logit")
+    head_weight: float = Field(default=0.0, description="weight of the class head's logit")
+    bias: float = Field(default=0.0, description="added to the weighted sum, a logit")
+
+    def evidence(self, mask: NDArray) -> NDArray[np.float64]:
+        """Logit of the mean of the highest pixel probabilities of each (N, ..., S, S) map; shape (N,)."""
+        flat = np.asarray(mask).reshape(len(mask), -1)
+        count = min(self.top_pixels, flat.shape[1])
+        top = np.partition(flat, -count, axis=1)[:, -count:].mean(axis=1, dtype=np.float64)
+        top = np.clip(top, PROBABILITY_FLOOR, 1.0 - PROBABILITY_FLOOR)
+        return np.log(top) - np.log1p(-top)
+
+    def probability(self, mask: NDArray, score: NDArray) -> NDArray[np.float64]:
+        """Calibrated probabilities (N,) of pixel probabilities (N, ..., S, S) and head logits (N,)."""
+        z = self.evidence_weight * self.evidence(mask) + self.head_weight * np.asarray(score, np.float64) + self.bias
+        return 0.5 * (1.0 + np.tanh(0.5 * z))
+
+
+class Thresholds(_Part):
+    """Where probabilities turn into words and masks."""
+
+    tumor: float = Field(ge=0, le=1, description="decision `tumor` from this probability on")
+    no_tumor: float = Field(
+        ge=0, le=1, description="decision `no_tumor` below this probability; between lies `uncertain`"
+    )
+    mask: float = Field(default=0.5, gt=0, le=1, description="pixels from this probability on may belong to a lesion")
+    mask_seed: float = Field(
+        default=0.5, gt=0, le=1, description="a lesion is kept only if its highest pixel reaches this"
+    )
+    min_area_fraction: float = Field(
+        default=0.0, ge=0, lt=1, description="smallest lesion, as a share of the head's area"
+    )
+
+    @field_validator("no_tumor")
+    @classmethod
+    def _ordered(cls, value: float, info: Any) -> float:
+        if value > info.data.get("tumor", 1.0):
+            raise ValueError("no_tumor lies above tumor")
+        return value
+
+
+class Training(_Part):
+    """What the network has seen."""
+
+    fingerprint: str = Field(default="", description="hash over the training manifest")
+    sources: tuple[str, ...] = Field(default=(), description="names of the collections")
+    scan_hashes: tuple[str, ...] = Field(default=(), description="first 16 hex digits of each training file's SHA-256")
+    licences: dict[str, str] = Field(default_factory=dict, description="licence of each collection")
+
+
+class BundleMetadata(_Part):
+    """Everything about a bundle that is not the network itself; JSON in the ONNX file's metadata."""
+
+    schema_version: Literal[1] = 1
+    name: str = Field(min_length=1, description="name of the model")
+    version: str = Field(default="0", description="version of the model")
+    task: Literal["detect-segment"] = "detect-segment"
+    labels: tuple[str, ...] = Field(default=("no_tumor", "tumor"), description="classes, by index")
+    architecture: str = Field(default="", description="encoder, decoder and head")
+    licence: str = Field(default="", description="SPDX identifier of the weights' licence")
+    created: str = Field(default="", description="ISO 8601 date")
+    description: str = Field(default="", description="what it is for, one or two sentences")
+    preparation: Preparation = Field(default_factory=Preparation, description="how a slice is brought to the network")
+    calibration: Calibration = Field(default_factory=lambda: Calibration(), description="outputs to one probability")
+    thresholds: Thresholds
+    test_time_flip: bool = Field(default=False, description="average with the left-right mirrored slice")
+    gate: dict[str, Any] = Field(default_factory=dict, description="statistics of the gate; see `Gate.from_dict`")
+    training: Training = Field(default_factory=lambda: Training(), description="what the network has seen")
+    metrics: dict[str, Any] = Field(default_factory=dict, description="measured results, for the model card")
+
+    @field_validator("preparation", mode="before")
+    @classmethod
+    def _known_settings(cls, value: Any) -> Any:
+        if isinstance(value, dict):
+            known = [field.name for field in fields(Preparation)]
+            for key in value:
+                look_up(key, known, "preparation setting", BundleError)
+        return value
+
+
+class Outputs(NamedTuple):
+    """What a network says about N slices: pixel probabilities (N, S, S) and head logits (N,), float32."""
+
+    mask: FloatArray
+    score: FloatArray
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A network in an ONNX file, with its metadata, ready to run on the CPU.
+
+    The graph takes ``image`` (N, 1, S, S) float32 in [0, 1] and gives ``mask`` (N, 1, S, S), pixel
+    probabilities, and ``score`` (N,), the class head's logit. Running it is safe from several threads.
+    """
+
+    path: Path
+    metadata: BundleMetadata
+    session: onnxruntime.InferenceSession
+
+    @classmethod
+    def load(cls, path: str | Path | None = None, *, threads: int | None = None) -> Bundle:
+        """The bundle in ``path``; without one, the embedded scout.
+
+        Parameters
+        ----------
+        path : str, Path or None
+            An ``.onnx`` file written by `write`.
+        threads : int or None
+            Threads within one run; None for one per core. Several runs at once go best with 1 each.
+
+        Raises
+        ------
+        BundleError
+            If the file is missing, no ONNX model, no tumorscope bundle, damaged, or of a newer schema.
+        """
+        file = embedded_path() if path is None else Path(path)
+        if not file.is_file():
+            finding = "is a folder" if file.is_dir() else "does not exist"
+            remedy = "give the path of a bundle, a file that ends in .onnx"
+            if path is None:
+                remedy = (
+                    "the embedded model is missing from this installation: install tumorscope again, or use --model"
+                )
+            raise BundleError(f"{file}: {finding}; {remedy}")
+        options = onnxruntime.SessionOptions()
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+        options.intra_op_num_threads = threads or 0
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 4  # what goes wrong is raised; ONNX Runtime need not print it as well
+        try:
+            with file.open("rb"):
+                pass
+            session = onnxruntime.InferenceSession(os.fspath(file), options, providers=["CPUExecutionProvider"])
+        except OSError as error:
+            raise BundleError(f"{file}: cannot be read ({error.strerror}); check its permissions") from error
+        except _onnxruntime_errors as error:
+            raise BundleError(_not_a_bundle(file, "ONNX Runtime cannot load it")) from error
+        metadata = parse_metadata(session.get_modelmeta().custom_metadata_map.get(METADATA_KEY), file)
+        _check_graph(session, metadata, file)
+        return cls(file, metadata, session)
+
+    def run(self, batch: NDArray, *, flip: bool | None = None) -> Outputs:
+        """The network's outputs for (N, 1, S, S) or (N, S, S) slices in [0, 1].
+
+        With ``flip`` (None: as the metadata says) the outputs are averaged with those of the mirrored slices.
+        """
+        images = np.ascontiguousarray(batch, dtype=np.float32)
+        if images.ndim == 3:
+            images = images[:, None]
+        outputs = self._once(images)
+        if self.metadata.test_time_flip if flip is None else flip:
+            mirrored = self._once(np.ascontiguousarray(images[..., ::-1]))
+            mask = 0.5 * (outputs.mask + mirrored.mask[..., ::-1])
+            outputs = Outputs(mask, 0.5 * (outputs.score + mirrored.score))
+        return outputs
+
+    def _once(self, images: FloatArray) -> Outputs:
+        mask, score = self.session.run(["mask", "score"], {"image": images})
+        size = images.shape[-1]
+        return Outputs(
+            np.asarray(mask, np.float32).reshape(len(images), size, size),
+            np.asarray(score, np.float32).reshape(len(images)),
+        )
+
+    @staticmethod
+    def write(model: Any, metadata: BundleMetadata, out: str | Path) -> Path:
+        """``out``, a bundle made of an ONNX model (path or ``ModelProto``) and its metadata.
+
+        Raises
+        ------
+        MissingExtra
+            If the package onnx is not installed.
+        OutputError
+            If ``out`` cannot be written.
+        """
+        try:
+            import onnx
+        except ImportError as error:
+            raise MissingExtra("writing a bundle", "onnx", "train") from error
+        proto = onnx.load(os.fspath(model)) if isinstance(model, (str, Path)) else model
+        kept = {entry.key: entry.value for entry in proto.metadata_props if entry.key != METADATA_KEY}
+        kept[METADATA_KEY] = metadata.model_dump_json()
+        onnx.helper.set_model_props(proto, kept)
+        with atomic(Path(out)) as temporary:
+            temporary.write_bytes(proto.SerializeToString())
+        return Path(out)
+
+
+def embedded_path() -> Path:
+    """Where the embedded bundle lies in this installation."""
+    return Path(str(resources.files("tumorscope"))) / "weights" / f"{EMBEDDED}.onnx"
+
+
+def parse_metadata(text: str | None, file: Path) -> BundleMetadata:
+    """The metadata in JSON ``text``; ``file`` names it in errors.
+
+    Raises
+    ------
+    BundleError
+        If there is none, it is no JSON, of a newer schema, or lacks or misspells something.
+    """
+    if text is None:
+        raise BundleError(_not_a_bundle(file, "an ONNX model without tumorscope metadata"))
+    try:
+        values = json.loads(text)
+    except ValueError as error:
+        raise BundleError(_not_a_bundle(file, "its metadata is no valid JSON")) from error
+    version = values.get("schema_version") if isinstance(values, dict) else None
+    if not isinstance(version, int) or version < 1:
+        raise BundleError(_not_a_bundle(file, "its metadata has no schema version"))
+    if version > SCHEMA_VERSION:
+        raise BundleError(
+            f"{file}: is a bundle of schema version {version}, this tumorscope reads up to {SCHEMA_VERSION}; "
+            "upgrade with: pip install --upgrade tumorscope"
+        )
+    try:
+        return BundleMetadata.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise BundleError(
+            f"{file}: damaged metadata ({where}: {first['msg'].lower()}); export the bundle again"
+        ) from error
+    except BundleError as error:
+        raise BundleError(f"{file}: damaged metadata ({error}); export the bundle again") from error
+
+
+def _check_graph(session: onnxruntime.InferenceSession, metadata: BundleMetadata, file: Path) -> None:
+    inputs = {value.name: value for value in session.get_inputs()}
+    outputs = {value.name for value in session.get_outputs()}
+    if set(inputs) != {"image"} or not {"mask", "score"} <= outputs:
+        finding = f"its graph has inputs {sorted(inputs)} and outputs {sorted(outputs)}, not image, mask and score"
+        raise BundleError(f"{file}: {finding}; export the bundle again")
+    size = metadata.preparation.size
+    shape = inputs["image"].shape
+    if len(shape) != 4 or any(isinstance(side, int) and side != size for side in shape[2:]):
+        raise BundleError(
+            f"{file}: its graph takes images of {shape}, its preparation makes {size}; export the bundle again"
+        )
+
+
+def _not_a_bundle(file: Path, finding: str) -> str:
+    return (
+        f"{file}: is not a tumorscope bundle ({finding}); use a file made by `tumorscope export`, or leave --model out"
+    )

@@ -1,0 +1,313 @@
+"""Predictor: one scan in, a decision with its mask and measurements out."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tumorscope.errors import ScanError
+from tumorscope.imaging.preparation import Prepared
+from tumorscope.inference.bundle import Bundle
+from tumorscope.inference.gate import Gate, GateResult
+from tumorscope.inference.postprocess import Measurements, lesions, measure
+from tumorscope.scan import BoolArray, Scan
+
+Decision = Literal["tumor", "no_tumor", "uncertain", "not_brain_mri"]
+
+MIN_SIDE = 16
+"""Shortest side of a slice, in pixels, in which a brain can be told from anything else."""
+SLICES_AT_ONCE = 8
+"""Slices of a volume in one run of the network: enough to keep the cores busy, little memory."""
+GATE_SLICES = 7
+"""Slices of a volume that the gate judges; odd, so that a majority exists."""
+BLANK_SHARE = 0.05
+"""A slice whose brightest pixels stay below this share of the volume's intensity range holds no head."""
+HASH_DIGITS = 16
+"""Hexadecimal digits of a file's SHA-256 that a bundle keeps of each training scan."""
+
+SEEN_IN_TRAINING = "the model was trained on this very file: its result says nothing about new scans"
+
+
+class Stopped(Exception):
+    """A prediction given up half way because its caller asked for it."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a bundle says about one scan.
+
+    Parameters
+    ----------
+    decision : str
+        ``tumor``, ``no_tumor``, ``uncertain`` or ``not_brain_mri``.
+    probability : float or None
+        Calibrated probability of a tumour; None where the gate refused the scan.
+    uncertainty : float or None
+        Binary entropy of the probability in bits: 0 for 0 and 1, highest (1) at 0.5.
+    gate : GateResult
+        Whether this looks like a brain MRI, and why not.
+    mask : (H, W) or (D, H, W) bool array
+        The lesions on the scan's grid; empty for ``no_tumor`` and ``not_brain_mri``.
+    probability_map : float array of the mask's shape
+        Pixel probabilities within the head; float32, for a volume float16.
+    measurements : Measurements
+        Size of what the mask holds; all None where the gate refused the scan.
+    notes : tuple of str
+        Findings worth showing, one sentence each.
+    slices : tuple of (float or None) or None
+        For a volume, each slice's own probability; None for a blank slice.
+    """
+
+    decision: Decision
+    probability: float | None
+    uncertainty: float | None
+    gate: GateResult
+    mask: BoolArray
+    probability_map: NDArray[np.floating]
+    measurements: Measurements
+    notes: tuple[str, ...] = ()
+    slices: tuple[float | None, ...] | None = None
+
+
+class Predictor:
+    """A bundle with its gate, ready for scan after scan, from any number of threads.
+
+    Parameters
+    ----------
+    bundle : Bundle
+        Network and metadata.
+    gate : Gate or None
+        Judges whether a slice is a brain MRI; None for the bundle's own.
+    channel : int or None
+        The sequence to look at in a scan that has several, counted from 0.
+    """
+
+    def __init__(self, bundle: Bundle, gate: Gate | None = None, channel: int | None = None) -> None:
+        self.bundle = bundle
+        self.gate = Gate.from_dict(bundle.metadata.gate) if gate is None else gate
+        self.channel = channel
+        self._seen = frozenset(bundle.metadata.training.scan_hashes)
+
+    def predict(self, scan: Scan, *, stop: Callable[[], bool] = lambda: False) -> Prediction:
+        """The prediction for one 2-D scan or one volume.
+
+        A volume is looked at slice by slice; blank slices are skipped. The gate judges its central slices
+        and the majority counts. Its probability is the highest of the slices' probabilities after
+        smoothing along the slice axis with the weights 1/4, 1/2, 1/4. The slices' pixel probabilities
+        are then joined in 3-D: slices that alone would be ``no_tumor`` add nothing, and a lesion that
+        lies in a single slice must peak half-way between the seed threshold and 1.
+
+        Parameters
+        ----------
+        scan : Scan
+        stop : callable
+            Asked between slices; when it says True, `Stopped` is raised.
+
+        Raises
+        ------
+        ScanError
+            If the scan is too small, constant or not finite, or has several channels and none was chosen.
+        """
+        chosen = self._one_channel(scan)
+        if isinstance(chosen, GateResult):
+            return self._refused(scan, chosen)
+        _check(chosen)
+        prediction = self._volume(chosen, stop) if chosen.is_volume else self._slice(chosen)
+        notes = (*prediction.notes, SEEN_IN_TRAINING) if self._was_trained_on(scan) else prediction.notes
+        return replace(prediction, notes=notes)
+
+    def decide(self, probability: float) -> Decision:
+        """The word for a probability, by the bundle's thresholds."""
+        thresholds = self.bundle.metadata.thresholds
+        if probability >= thresholds.tumor:
+            return "tumor"
+        return "no_tumor" if probability < thresholds.no_tumor else "uncertain"
+
+    def _one_channel(self, scan: Scan) -> Scan | GateResult:
+        """The 2-D scan or volume to look at, or the gate's refusal of a colour picture."""
+        if self.channel is not None:
+            return scan.channel(self.channel)
+        if scan.axes[0] != "C":
+            return scan
+        grey = replace(scan, pixels=scan.pixels.mean(axis=0, dtype=np.float32), axes=scan.axes[1:])
+        _check(grey)
+        judged = self._judge_volume(grey) if grey.is_volume else self.gate.judge(grey.pixels)
+        if not judged.passed:
+            return judged
+        count = scan.pixels.shape[0]
+        raise ScanError(
+            f"{scan.source.path}: holds {count} channels and may be several sequences in one file; "
+            f"pick one with --channel 0 to {count - 1}"
+        )
+
+    def _slice(self, scan: Scan) -> Prediction:
+        judged = self.gate.judge(scan.pixels)
+        if not judged.passed:
+            return self._refused(scan, judged)
+        metadata = self.bundle.metadata
+        prepared = metadata.preparation.prepare(scan.pixels)
+        outputs = self.bundle.run(prepared.pixels[None])
+        probability = float(metadata.calibration.probability(outputs.mask, outputs.score)[0])
+        decision = self.decide(probability)
+        pixels = _on_grid(outputs.mask[0], prepared)
+        mask = np.zeros(scan.shape, bool)
+        if decision != "no_tumor":
+            limits = metadata.thresholds
+            smallest = limits.min_area_fraction * float(prepared.head.sum())
+            mask = lesions(pixels, mask=limits.mask, seed=limits.mask_seed, min_size=smallest)
+        notes = (*prepared.findings, f"crop: {prepared.crop.mode}, {prepared.crop.reason}")
+        return self._answer(scan, probability, judged, mask, pixels, notes)
+
+    def _volume(self, scan: Scan, stop: Callable[[], bool]) -> Prediction:
+        judged = self._judge_volume(scan)
+        if not judged.passed:
+            return self._refused(scan, judged)
+        metadata = self.bundle.metadata
+        planes = _filled_slices(scan)
+        own = np.full(scan.shape[0], np.nan)
+        pixels = np.zeros(scan.shape, np.float16)
+        findings: dict[str, None] = {}
+        largest_head = 0
+        for start in range(0, len(planes), SLICES_AT_ONCE):
+            if stop():
+                raise Stopped
+            chunk = planes[start : start + SLICES_AT_ONCE]
+            prepared = [metadata.preparation.prepare(scan.pixels[z]) for z in chunk]
+            outputs = self.bundle.run(np.stack([one.pixels for one in prepared]))
+            own[chunk] = metadata.calibration.probability(outputs.mask, outputs.score)
+            for z, one, map_ in zip(chunk, prepared, outputs.mask, strict=True):
+                pixels[z] = _on_grid(map_, one)
+                largest_head = max(largest_head, int(one.head.sum()))
+                findings.update(dict.fromkeys(one.findings))
+        smooth = smooth_slices(own)
+        probability = float(np.nanmax(smooth))
+        mask = np.zeros(scan.shape, bool)
+        if self.decide(probability) != "no_tumor":
+            limits = metadata.thresholds
+            mask = lesions(
+                pixels,
+                mask=limits.mask,
+                seed=limits.mask_seed,
+                head=(np.nan_to_num(smooth, nan=-1.0) >= limits.no_tumor)[:, None, None],
+                min_size=limits.min_area_fraction * largest_head,
+                single_slice_seed=0.5 * (1.0 + limits.mask_seed),
+            )
+        blank = scan.shape[0] - len(planes)
+        skipped = (f"{blank} of {scan.shape[0]} slices are blank and were skipped",) if blank else ()
+        answer = self._answer(scan, probability, judged, mask, pixels, (*findings, *skipped))
+        return replace(answer, slices=tuple(None if np.isnan(value) else float(value) for value in own))
+
+    def _judge_volume(self, scan: Scan) -> GateResult:
+        planes = _filled_slices(scan)
+        if not len(planes):
+            raise ScanError(f"{scan.source.path}: every slice is blank; export the series again")
+        places = np.linspace(0.25, 0.75, GATE_SLICES) * (len(planes) - 1)
+        central = planes[np.unique(np.rint(places).astype(int))]
+        judged = [self.gate.judge(scan.pixels[z]) for z in central]
+        passes = sum(result.passed for result in judged)
+        passed = 2 * passes > len(judged)
+        typical = sorted((result for result in judged if result.passed == passed), key=lambda result: result.score)
+        reason = f"{passes} of {len(judged)} central slices pass"
+        if not passed:
+            reason += f"; {typical[len(typical) // 2].reason}"
+        return replace(typical[len(typical) // 2], passed=passed, reason=reason)
+
+    def _answer(
+        self,
+        scan: Scan,
+        probability: float,
+        judged: GateResult,
+        mask: BoolArray,
+        pixels: NDArray[np.floating],
+        notes: tuple[str, ...],
+    ) -> Prediction:
+        decision = self.decide(probability)
+        if decision != "no_tumor" and not mask.any():
+            notes = (*notes, "no region is sure enough to be outlined: look at the whole scan")
+        return Prediction(
+            decision=decision,
+            probability=probability,
+            uncertainty=entropy(probability),
+            gate=judged,
+            mask=mask,
+            probability_map=pixels,
+            measurements=measure(mask, scan.spacing),
+            notes=notes,
+        )
+
+    def _refused(self, scan: Scan, judged: GateResult) -> Prediction:
+        kind = np.float16 if scan.is_volume else np.float32
+        empty = np.zeros(scan.shape, bool)
+        return Prediction("not_brain_mri", None, None, judged, empty, np.zeros(scan.shape, kind), Measurements())
+
+    def _was_trained_on(self, scan: Scan) -> bool:
+        return bool(self._seen) and scan.source.path.is_file() and file_hash(scan.source.path) in self._seen
+
+
+def entropy(probability: float) -> float:
+    """Binary entropy of a probability in bits.
+
+    Examples
+    --------
+    >>> entropy(0.5), entropy(1.0)
+    (1.0, 0.0)
+    """
+    terms = (share * np.log2(share) for share in (probability, 1.0 - probability) if share > 0)
+    return abs(float(-sum(terms)))
+
+
+def smooth_slices(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Values (D,) averaged with their two neighbours by weights 1/4, 1/2, 1/4; missing neighbours (NaN) count nothing.
+
+    Examples
+    --------
+    >>> smooth_slices(np.array([0.0, 1.0, np.nan, 1.0])).round(3).tolist()
+    [0.333, 0.667, nan, 1.0]
+    """
+    known = np.isfinite(values)
+    weight = np.array([0.25, 0.5, 0.25])
+    total = np.convolve(np.where(known, values, 0.0), weight)[1:-1]
+    norm = np.convolve(known.astype(float), weight)[1:-1]
+    return np.where(known, total / np.where(norm > 0, norm, 1.0), np.nan)
+
+
+def file_hash(path: Path) -> str:
+    """First digits of the SHA-256 of a file's bytes, as a bundle keeps them of its training scans."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()[:HASH_DIGITS]
+
+
+def _on_grid(square: NDArray, prepared: Prepared) -> NDArray[np.float32]:
+    """Pixel probabilities (S, S) on the input's (H, W), zero outside the head."""
+    pixels = prepared.to_input_grid(square)
+    return np.where(prepared.head, pixels, np.float32(0)).astype(np.float32, copy=False)
+
+
+def _filled_slices(scan: Scan) -> NDArray[np.intp]:
+    """Indices of the slices of a volume that show something."""
+    thin = scan.pixels[:, ::2, ::2] if min(scan.shape[1:]) > 4 * MIN_SIDE else scan.pixels
+    floor = float(thin.min())
+    top = float(np.percentile(thin, 99.9))
+    tops = np.percentile(thin.reshape(len(thin), -1), 99, axis=1)
+    return np.flatnonzero(tops - floor > BLANK_SHARE * (top - floor))
+
+
+def _check(scan: Scan) -> None:
+    """Raise on a scan in which nothing can be seen."""
+    name = scan.source.path
+    height, width = scan.shape[-2:]
+    if min(height, width) < MIN_SIDE:
+        raise ScanError(
+            f"{name}: is {width}x{height} pixels, too small for a brain; give {MIN_SIDE}x{MIN_SIDE} or more"
+        )
+    low, high = float(scan.pixels.min()), float(scan.pixels.max())
+    if not (np.isfinite(low) and np.isfinite(high)):
+        raise ScanError(f"{name}: pixels hold NaN or infinity; replace them with numbers")
+    if low == high:
+        raise ScanError(f"{name}: every pixel is {low:g}, there is nothing to see; export the scan again")

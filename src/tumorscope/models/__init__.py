@@ -1,0 +1,1 @@
+"""Networks: an encoder, a decoder and a head put together. Needs the ``train`` extra."""

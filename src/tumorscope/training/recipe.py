@@ -1,0 +1,194 @@
+"""Recipe: a TOML file that says how a model is trained, checked before anything runs."""
+
+from __future__ import annotations
+
+import tomllib
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from tumorscope.errors import RecipeError, look_up
+
+
+class Section(BaseModel):
+    """A part of a recipe; unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Model(Section):
+    """The network: an encoder and a decoder put together, with a classification head."""
+
+    architecture: str = Field("unet", description="decoder, a name of `models.segmenters`")
+    encoder: str = Field("tu-resnet18", description="encoder, a name of segmentation-models-pytorch")
+    encoder_channels: tuple[int, ...] = Field((64, 128, 192, 256), description="width of the encoder's four stages")
+    decoder_channels: tuple[int, ...] = Field((128, 64, 48, 32, 16), description="width of the decoder, deepest first")
+    dropout: float = Field(0.2, ge=0, lt=1, description="dropout before the classification head")
+
+
+class Input(Section):
+    """What the network sees of a scan."""
+
+    cache_size: int = Field(224, ge=32, description="side of the prepared squares that augmentation draws from, px")
+    crop: Literal["auto", "hard", "soft", "none"] = Field("auto", description="how the head is found")
+    enhance: Literal["none", "musica"] = Field("none", description="enhancement after normalisation")
+
+
+class Phase(Section):
+    """A stretch of epochs at one image size."""
+
+    epochs: int = Field(ge=1, description="passes of `data.epoch_scans` scans")
+    size: int = Field(ge=32, multiple_of=32, description="side of the network's square, px")
+    batch: int = Field(16, ge=2, description="scans in a step")
+
+
+class Optimiser(Section):
+    """AdamW with one warm-up and one cosine over the whole run."""
+
+    rate: float = Field(1e-3, gt=0, description="highest learning rate")
+    final_rate: float = Field(1e-5, ge=0, description="learning rate of the last step")
+    warmup: float = Field(0.03, ge=0, lt=1, description="share of the steps spent warming up")
+    weight_decay: float = Field(0.02, ge=0, description="decoupled weight decay, matrices only")
+    clip: float = Field(1.0, gt=0, description="largest gradient norm")
+    ema: float = Field(0.998, ge=0, lt=1, description="decay of the averaged weights that are validated and kept")
+
+
+class Loss(Section):
+    """Weights of the terms of the loss."""
+
+    pixel: float = Field(1.0, ge=0, description="binary cross-entropy of the mask")
+    dice: float = Field(1.0, ge=0, description="soft Dice, over scans with a tumour and a mask")
+    evidence: float = Field(0.3, ge=0, description="cross-entropy of the mean of the highest pixel probabilities")
+    head: float = Field(0.1, ge=0, description="cross-entropy of the classification head")
+
+
+class Data(Section):
+    """Which scans, how often, and which are held out."""
+
+    epoch_scans: int = Field(4000, ge=1, description="scans drawn for one epoch")
+    weights: dict[str, float] = Field(
+        default_factory=dict, description="share of an epoch by source; others share the rest"
+    )
+    validation: float = Field(0.1, gt=0, lt=0.5, description="share held out for validation")
+    test: float = Field(0.15, ge=0, lt=0.5, description="share held out for the test")
+    block: int = Field(60, ge=1, description="scans in a block, for sources without patients")
+    gap: int = Field(10, ge=0, description="scans left out on either side of a block")
+    ordered: tuple[str, ...] = Field((), description="sources whose neighbours in number are one patient's slices")
+
+
+class Augmentation(Section):
+    """How often each change is made to a training scan, as probabilities; after the split only."""
+
+    flip: float = Field(0.5, ge=0, le=1, description="left-right flip")
+    turn: float = Field(0.05, ge=0, le=1, description="rotation by 90, 180 or 270 degrees")
+    rotation: float = Field(20.0, ge=0, description="largest rotation, degrees")
+    zoom: float = Field(0.25, ge=0, lt=1, description="largest relative change of size")
+    shift: float = Field(0.08, ge=0, lt=1, description="largest shift, share of the side")
+    curve: float = Field(0.6, ge=0, le=1, description="random monotone intensity curve")
+    invert: float = Field(0.06, ge=0, le=1, description="inverted contrast inside the head")
+    match: float = Field(0.3, ge=0, le=1, description="histogram of another scan, any source")
+    bias: float = Field(0.3, ge=0, le=1, description="smooth bias field")
+    blur: float = Field(0.2, ge=0, le=1, description="Gaussian blur")
+    coarse: float = Field(0.2, ge=0, le=1, description="lower resolution")
+    sharpen: float = Field(0.15, ge=0, le=1, description="unsharp mask")
+    noise: float = Field(0.3, ge=0, le=1, description="Rician noise")
+    jpeg: float = Field(0.1, ge=0, le=1, description="JPEG artefacts")
+    strip: float = Field(0.08, ge=0, le=1, description="rim of the head (scalp and skull) removed")
+    paste: float = Field(0.4, ge=0, le=1, description="lesion pasted into a scan without tumour")
+    remove: float = Field(0.2, ge=0, le=1, description="tumour replaced by the mirrored other side")
+    distract: float = Field(0.3, ge=0, le=1, description="healthy tissue of another scan pasted in, not a lesion")
+
+
+class Recipe(Section):
+    """How a model is trained.
+
+    Examples
+    --------
+    >>> recipe = load("scout")
+    >>> recipe.model.architecture, recipe.task
+    ('unet', 'detect-segment')
+    """
+
+    name: str = Field(description="name of the run and of the bundle")
+    task: Literal["detect-segment"] = Field("detect-segment", description="what the network answers")
+    seed: int = Field(0, description="seed of everything that is drawn")
+    precision: Literal["fp32", "bf16"] = Field("bf16", description="arithmetic of the forward and backward pass")
+    workers: int = Field(1, ge=0, description="processes that load and augment")
+    model: Model = Model()  # type: ignore[call-arg]
+    input: Input = Input()  # type: ignore[call-arg]
+    phases: tuple[Phase, ...] = Field(min_length=1, description="stretches of epochs, in order")
+    optimiser: Optimiser = Optimiser()  # type: ignore[call-arg]
+    loss: Loss = Loss()  # type: ignore[call-arg]
+    data: Data = Data()  # type: ignore[call-arg]
+    augmentation: Augmentation = Augmentation()  # type: ignore[call-arg]
+
+    @property
+    def epochs(self) -> int:
+        """Epochs of all phases."""
+        return sum(phase.epochs for phase in self.phases)
+
+    def phase_at(self, epoch: int) -> Phase:
+        """The phase that ``epoch``, counted from 0, belongs to; the last one for any later epoch."""
+        for phase in self.phases:
+            if epoch < phase.epochs:
+                return phase
+            epoch -= phase.epochs
+        return self.phases[-1]
+
+
+def names() -> list[str]:
+    """Names of the recipes that come with the package."""
+    folder = resources.files("tumorscope") / "recipes"
+    return sorted(item.name.removesuffix(".toml") for item in folder.iterdir() if item.name.endswith(".toml"))
+
+
+def load(name_or_path: str | Path) -> Recipe:
+    """The recipe of a name that comes with the package, or of a TOML file.
+
+    Raises
+    ------
+    RecipeError
+        For an unknown name, a file that is no TOML, an unknown key (the nearest one is named) or a bad value.
+    """
+    path = Path(name_or_path)
+    if path.suffix == ".toml":
+        try:
+            text = path.read_text(encoding="utf-8")
+        except OSError as error:
+            raise RecipeError(f"{path}: cannot be read ({error.strerror}); check the path") from error
+    else:
+        name = look_up(str(name_or_path), names(), "recipe", RecipeError)
+        text = (resources.files("tumorscope") / "recipes" / f"{name}.toml").read_text(encoding="utf-8")
+    return parse(text, str(name_or_path))
+
+
+def parse(text: str, origin: str) -> Recipe:
+    """The recipe that TOML ``text`` holds; ``origin`` names it in errors."""
+    try:
+        values = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise RecipeError(f"{origin}: not valid TOML ({error}); mend that line") from error
+    try:
+        return Recipe.model_validate(values)
+    except ValidationError as error:
+        raise RecipeError(_one_line(origin, error)) from error
+
+
+def _one_line(origin: str, error: ValidationError) -> str:
+    first = error.errors()[0]
+    where = [str(part) for part in first["loc"]]
+    if first["type"] == "extra_forbidden":
+        section: Any = Recipe
+        for part in where[:-1]:
+            if part.isdigit():
+                continue
+            section = section.model_fields[part].annotation
+            if not isinstance(section, type):
+                section = Phase
+        try:
+            look_up(where[-1], section.model_fields, f"key in {'.'.join(where[:-1]) or 'the recipe'}", RecipeError)
+        except RecipeError as unknown:
+            return f"{origin}: {unknown}"
+    return f"{origin}: {'.'.join(where)}: {first['msg'].lower()}; see docs/reference/recipes.md for the allowed values"

@@ -1,0 +1,34 @@
+"""The detector's two outputs, and its size."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from tumorscope.errors import RecipeError
+from tumorscope.models.segmenters import build
+from tumorscope.training import recipe
+
+
+def test_scout_fits_the_git_limit_in_half_precision() -> None:
+    with torch.device("meta"):
+        network = build(recipe.load("scout").model)
+    assert 2 * sum(value.numel() for value in network.state_dict().values()) < 14e6
+
+
+@pytest.mark.parametrize("architecture", ["unet", "unetplusplus"])
+def test_outputs_have_the_stated_shapes_and_gradients_flow(architecture: str) -> None:
+    settings = recipe.Model(
+        architecture=architecture, encoder_channels=(8, 8, 16, 16), decoder_channels=(16, 8, 8, 8, 8)
+    )
+    network = build(settings)
+    mask, score = network(torch.rand(2, 1, 64, 64))
+    assert mask.shape == (2, 1, 64, 64) and score.shape == (2,)
+    (mask.mean() + score.mean()).backward()
+    missing = [name for name, value in network.named_parameters() if value.grad is None]
+    assert not missing
+
+
+def test_an_unknown_architecture_gets_the_nearest() -> None:
+    with pytest.raises(RecipeError, match="did you mean 'unet'"):
+        build(recipe.Model(architecture="umet"))
