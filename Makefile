@@ -48,9 +48,8 @@ format: $(VENV)/.dev  ## let ruff rewrite what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/.dev  ## the scripts in benchmarks/ that know --quick, in that form
-	@set -e; for script in $$(grep -l -e '"--quick"' benchmarks/*.py); do \
-	  echo "== $$script"; $(BIN)/python "$$script" --quick; done
+bench: $(VENV)/.dev  ## speed and memory of predict; the other scripts in benchmarks/ need data and tell how to call them
+	$(BIN)/python benchmarks/predict_speed.py $(ARGS)
 
 figures: $(VENV)/.light  ## the pictures in docs/images, made by docs/figures/*.py
 	@set -e; for script in docs/figures/[!_]*.py; do echo "== $$script"; $(BIN)/python "$$script"; done

@@ -69,7 +69,8 @@ def tile(path: Path, name: str) -> tuple[NDArray[np.uint8], list[str]]:
     cv2.rectangle(before, corner, (int(crop.box.right * scale) - 1, int(crop.box.bottom * scale) - 1), (0, 255, 0), 1)
     grow = SIDE / max(result.shape)
     small = (max(1, round(result.shape[1] * grow)), max(1, round(result.shape[0] * grow)))
-    after = cv2.cvtColor((cv2.resize(result, small, interpolation=cv2.INTER_AREA) * 255).astype(np.uint8), cv2.COLOR_GRAY2BGR)
+    shown = (cv2.resize(result, small, interpolation=cv2.INTER_AREA) * 255).astype(np.uint8)
+    after = cv2.cvtColor(shown, cv2.COLOR_GRAY2BGR)
     canvas = np.full((SIDE + LABEL, 2 * SIDE + 6, 3), 90, np.uint8)
     canvas[: before.shape[0], : before.shape[1]] = before
     canvas[: after.shape[0], SIDE + 2 : SIDE + 2 + after.shape[1]] = after

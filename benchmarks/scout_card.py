@@ -20,7 +20,6 @@ from typing import Any
 import cv2
 import numpy as np
 import polars as pl
-from tumorscope.inference.gate import Gate, GateResult
 
 from tumorscope import io
 from tumorscope.datasets import manifest
@@ -28,6 +27,7 @@ from tumorscope.evaluation.classification import roc_auc
 from tumorscope.evaluation.segmentation import dice
 from tumorscope.evaluation.statistics import bootstrap
 from tumorscope.inference.bundle import Bundle
+from tumorscope.inference.gate import Gate, GateResult
 from tumorscope.inference.predictor import Predictor
 from tumorscope.report.figures import contact_sheet, overlay
 from tumorscope.scan import Scan
@@ -43,7 +43,7 @@ class EveryScan(Gate):
     def __init__(self) -> None:
         pass
 
-    def judge(self, image: Any) -> GateResult:
+    def judge(self, image: Any, **_: Any) -> GateResult:
         """Passed, always."""
         return GateResult(True, 1.0, "not asked")
 
@@ -103,9 +103,11 @@ def measure(predictor: Predictor, gate: Gate | None, name: str, rows: pl.DataFra
 
 
 def slices(row: dict[str, Any]) -> Iterator[tuple[int, np.ndarray, np.ndarray | None]]:
-    """The slices of a manifest row with their truth; blank slices of a volume are left out."""
+    """The slices of a manifest row with their truth; blank ones are left out."""
     scan = io.read(row["path"], channel=row.get("channel"))
     truth = read_truth(row, scan.shape)
+    if scan.pixels.min() == scan.pixels.max():
+        return
     if not scan.is_volume:
         yield 0, scan.pixels, truth if truth is not None or row["label"] != 0 else np.zeros(scan.shape, bool)
         return

@@ -33,7 +33,7 @@ def framed_phantom() -> np.ndarray:
     made = phantom.make(SEED, contrast="t1ce", lesion="glioma", size=240)
     image = np.asarray(made.image, np.float32)
     image = 235 * (image - image.min()) / (image.max() - image.min())
-    framed = np.pad(image, ((8, 8), (30, 30)))
+    framed = np.pad(image.astype(np.uint8), ((8, 8), (30, 30)))
     framed = np.pad(framed, 12, constant_values=255)
     cv2.putText(framed, "R", (20, 48), cv2.FONT_HERSHEY_SIMPLEX, 0.8, 255, 2)
     return framed
@@ -53,7 +53,7 @@ def main(out: Path) -> None:
         ("network: pixel probabilities", cleaned, found.probability_map),
         (f"{found.decision}, {probability}", image, None),
     )
-    figure, axes = plt.subplots(1, len(panels), figsize=(15, 3.5), layout="constrained")
+    figure, axes = plt.subplots(1, len(panels), figsize=(15, 3.5), layout="constrained", facecolor="0.92")
     for axis, (title, picture, heat) in zip(axes, panels, strict=True):
         axis.imshow(picture, cmap="gray")
         if heat is not None:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 IMAGES = Path(__file__).resolve().parent.parent / "images"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
-WIDTH, HEIGHT = 1280, 1180  # px; the top of the first page
+WIDTH, HEIGHT = 1280, 1640  # px; the overview and the first scan
 
 
 def screenshot(browser: str, page: Path, out: Path) -> None:

@@ -39,14 +39,6 @@ def tiny_bundle(tmp_path_factory) -> Path:
     return Bundle.write(_tiny.tiny_model(), _tiny.tiny_metadata(), tmp_path_factory.mktemp("bundle") / "tiny.onnx")
 
 
-@pytest.fixture
-def open_gate(monkeypatch):
-    """Every slice passes the gate, so that a test may use scans that are no brains."""
-    from tumorscope.inference.gate import Gate, GateResult
-
-    monkeypatch.setattr(Gate, "judge", lambda self, image: GateResult(passed=True, score=1.0, reason="open"))
-
-
 @dataclass
 class Answer:
     """What a command came to."""
@@ -81,7 +73,7 @@ def call(capsys):
 
 
 @pytest.fixture
-def predict(call, tiny_bundle, open_gate, tmp_path):
+def predict(call, tiny_bundle, tmp_path):
     """Run ``tumorscope predict INPUTS... -o out`` on the tiny bundle; the answer and the rows."""
 
     def run(*inputs: object, options: tuple[object, ...] = (), out: Path | None = None):

@@ -299,7 +299,7 @@ class TestPlaces:
 
 
 class TestModels:
-    @pytest.mark.parametrize("content", [b"", b"not a model", gzip.compress(b"x" * 50)])
+    @pytest.mark.parametrize("content", [b"", b"not a model", gzip.compress(b"x" * 50, mtime=0)])
     def test_a_model_that_is_no_bundle(self, content, call, good, tmp_path):
         (tmp_path / "m.onnx").write_bytes(content)
         answer = call("predict", good, "-o", tmp_path / "out", "--model", tmp_path / "m.onnx")

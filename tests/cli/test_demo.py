@@ -43,7 +43,7 @@ def test_it_can_be_run_again(call, tiny_bundle, tmp_path):
     assert second.out.splitlines()[-1] == first.out.splitlines()[-1]
 
 
-def test_own_scans(call, tiny_bundle, good, open_gate, tmp_path):
+def test_own_scans(call, tiny_bundle, good, tmp_path):
     answer = call("demo", "--input", good, "-o", tmp_path / "demo", "--model", tiny_bundle)
     assert answer.code == 0
     assert [row["decision"] for row in rows_of(tmp_path / "demo")] == ["tumor", "no_tumor"]
@@ -51,7 +51,7 @@ def test_own_scans(call, tiny_bundle, good, open_gate, tmp_path):
     assert answer.out.splitlines()[-1].endswith("report.html")
 
 
-def test_own_scans_that_fail(call, tiny_bundle, good, open_gate, tmp_path):
+def test_own_scans_that_fail(call, tiny_bundle, good, tmp_path):
     (good / "c.png").write_bytes(b"")
     answer = call("demo", "--input", good, "-o", tmp_path / "demo", "--model", tiny_bundle)
     assert answer.code == 3

@@ -152,6 +152,20 @@ class TestPatients:
         assert "Dupont" not in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
 
 
+class TestRealScans:
+    def test_a_dicom_series_and_a_nifti_volume(self, predict, shared_data, tmp_path):
+        nifti = shared_data / "progression" / "01" / "Pre_Scan_T1.nii.gz"
+        answer, rows = predict(shared_data / "remind_dicom" / "t1_post", nifti)
+        assert answer.code == 0
+        assert answer.err == ""
+        assert [row["id"] for row in rows] == ["t1_post", "Pre_Scan_T1"]
+        mask = nibabel.load(tmp_path / "out" / "masks" / "Pre_Scan_T1.nii.gz")
+        scan = nibabel.load(nifti)
+        assert mask.shape == scan.shape
+        np.testing.assert_array_equal(mask.affine, scan.affine)
+        assert nibabel.load(tmp_path / "out" / "masks" / "t1_post.nii.gz").shape[2] == 60
+
+
 def write_dicom(path, pixels, z):
     """One slice of an MR series, 5 mm apart, with 0.5 mm pixels."""
     meta = pydicom.dataset.FileMetaDataset()

@@ -82,6 +82,7 @@ def test_a_chain_of_small_changes_does_not_tie_its_ends() -> None:
     chain /= np.linalg.norm(chain, axis=(2, 3), keepdims=True)
     first, second, _ = duplicates.similar(chain)
     assert {(i, i + 1) for i in range(99)} <= set(zip(first.tolist(), second.tolist(), strict=True))
+    assert (first < second).all()
     found = duplicates.groups(chain)
     assert found[0] != found[-1]
     like = duplicates.correlations(chain, slice(None), slice(None))

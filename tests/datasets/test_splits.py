@@ -256,6 +256,16 @@ def test_what_cannot_be_split_is_said_in_one_line(call: Any, words: str) -> None
     assert "\n" not in str(caught.value) and ";" in str(caught.value)
 
 
+def test_blocks_run_on_until_they_cut_no_group() -> None:
+    df = pl.DataFrame({"id": [f"{n:04d}" for n in range(700)], "group": [f"g{n // 7}" for n in range(700)]})
+    assert splits.blocks(df, block=40, gap=0)["split"].null_count() == 0
+
+
+def test_no_part_stays_empty_however_small_its_share() -> None:
+    df = pl.DataFrame({"id": list("abcd"), "group": list("abcd"), "label": [1] * 4})
+    assert set(splits.holdout(df, {"train": 0.98, "val": 0.01, "test": 0.01})["split"]) == {"train", "val", "test"}
+
+
 def test_no_part_stays_empty_when_one_family_is_nearly_everything() -> None:
     df = pl.DataFrame({"id": [str(n) for n in range(20)], "group": ["big"] * 18 + ["x", "y"], "label": [1] * 20})
     assert set(splits.holdout(df)["split"]) == {"train", "val", "test"}

@@ -39,6 +39,25 @@ def tiny_model():
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
 
 
+def open_gate():
+    """A gate, as a bundle carries it, that lets every slice through: its score is the logistic of 9."""
+    from tumorscope.inference.gate import SCHEMA_VERSION, feature_names
+
+    names = list(feature_names())
+    plain = [0.0] * len(names)
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "names": names,
+        "centre": plain,
+        "scale": [1.0] * len(names),
+        "trees": [[[0.0]]] * 5,
+        "landmarks": [plain],
+        "weights": [0.0],
+        "width": 1.0,
+        "mix": [9.0, 0.0, 0.0],
+    }
+
+
 def tiny_metadata(**changes):
     """Metadata that fit the tiny model; ``changes`` replace whole fields."""
     from tumorscope.imaging.preparation import Preparation
@@ -51,6 +70,7 @@ def tiny_metadata(**changes):
         "preparation": Preparation(size=SIZE, clean=False, crop="hard"),
         "calibration": {"top_pixels": 20, "evidence_weight": 1.0},
         "thresholds": {"tumor": 0.6, "no_tumor": 0.4, "mask": 0.5, "mask_seed": 0.7, "min_area_fraction": 0.001},
+        "gate": open_gate(),
         **changes,
     }
     return BundleMetadata.model_validate(values)

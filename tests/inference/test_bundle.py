@@ -118,6 +118,11 @@ class TestRunning:
         back = bundle.run(image[..., ::-1], flip=True)
         np.testing.assert_allclose(there.mask, back.mask[..., ::-1], atol=1e-6)
 
+    def test_flip_changes_nothing_for_a_network_that_does_not_mind(self, tiny, tiny_bundle):
+        bundle = Bundle.load(tiny_bundle)
+        image = np.random.default_rng(2).random((1, tiny.size, tiny.size), np.float32)
+        np.testing.assert_allclose(bundle.run(image, flip=True).mask, bundle.run(image, flip=False).mask, atol=1e-6)
+
     def test_threads_share_a_session(self, tiny, tiny_bundle):
         bundle = Bundle.load(tiny_bundle, threads=1)
         batch = np.random.default_rng(3).random((2, tiny.size, tiny.size), np.float32)

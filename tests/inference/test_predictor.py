@@ -5,10 +5,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from tumorscope.inference.gate import GateResult
 
-from tumorscope.errors import ScanError
+from tumorscope.errors import BundleError, ScanError
 from tumorscope.inference.bundle import Bundle
+from tumorscope.inference.gate import GateResult
 from tumorscope.inference.predictor import (
     SEEN_IN_TRAINING,
     Predictor,
@@ -27,7 +27,7 @@ class Porter:
         self.rule = rule
         self.seen = 0
 
-    def judge(self, image):
+    def judge(self, image, modality=None):
         self.seen += 1
         passed = bool(self.rule(image))
         return GateResult(passed=passed, score=1.0 if passed else 0.0, reason="a head" if passed else "no head")
@@ -88,6 +88,14 @@ class TestSlice:
         assert found.uncertainty is None
         assert not found.mask.any()
         assert found.measurements.lesions is None
+
+    def test_no_tumour_means_an_empty_mask_whatever_the_pixels_say(self, tiny, tmp_path):
+        strict = tiny.metadata(thresholds={"tumor": 0.9999999, "no_tumor": 0.9999998})
+        bundle = Bundle.load(Bundle.write(tiny.model(), strict, tmp_path / "b.onnx"))
+        found = Predictor(bundle, Porter()).predict(Scan.of(tiny.head(blob=(40, 30, 9))))
+        assert found.decision == "no_tumor"
+        assert found.probability_map.max() > 0.9
+        assert not found.mask.any()
 
     def test_the_same_scan_gives_the_same_answer_for_any_linear_intensity(self, tiny, predictor):
         image = tiny.head(blob=(40, 30, 9)).astype(np.float32)
@@ -152,6 +160,19 @@ class TestVolume:
         assert found.slices[5] > 0.9
         assert "2 of 12 slices are blank" in " ".join(found.notes)
 
+    def test_slices_that_alone_have_no_tumour_add_nothing(self, tiny, tmp_path):
+        metadata = tiny.metadata(calibration={"top_pixels": 150})
+        predictor = Predictor(Bundle.load(Bundle.write(tiny.model(), metadata, tmp_path / "b.onnx")), Porter())
+        plain = [tiny.head(seed=z) for z in range(14)]
+        for z in (3, 4, 5):
+            plain[z] = tiny.head(blob=(40, 30, 12), seed=z)
+        for z in (9, 10):
+            plain[z] = tiny.head(blob=(40, 30, 5), seed=z)
+        found = predictor.predict(Scan.of(np.stack(plain)))
+        assert found.probability_map[9].max() > 0.9
+        assert found.slices[9] < 0.4
+        assert sorted(np.flatnonzero(found.mask.any(axis=(1, 2)))) == [3, 4, 5]
+
     def test_nothing_found(self, tiny, predictor):
         found = predictor.predict(self.volume(tiny, where=()))
         assert found.decision == "no_tumor"
@@ -176,6 +197,17 @@ class TestVolume:
         with pytest.raises(ScanError, match="every pixel is 0"):
             predictor.predict(Scan.of(np.zeros((4, 32, 32))))
 
+    def test_every_slice_of_one_value(self, predictor):
+        ramp = np.broadcast_to(np.arange(5)[:, None, None], (5, 40, 40))
+        with pytest.raises(ScanError, match="every slice is blank"):
+            predictor.predict(Scan.of(ramp))
+
+    def test_a_few_bright_voxels_are_not_blank(self, predictor):
+        sparse = np.zeros((5, 64, 64))
+        sparse[2, 30:33, 30:33] = 1
+        slices = predictor.predict(Scan.of(sparse)).slices
+        assert [value is None for value in slices] == [True, True, False, True, True]
+
     def test_one_slice(self, tiny, predictor):
         found = predictor.predict(Scan.of(tiny.head(blob=(40, 30, 9))[None]))
         assert found.decision == "tumor"
@@ -188,6 +220,21 @@ class TestVolume:
     def test_smoothing_keeps_constants_and_skips_the_blank(self):
         np.testing.assert_allclose(smooth_slices(np.array([0.5, 0.5, np.nan, 0.5])), [0.5, 0.5, np.nan, 0.5])
         np.testing.assert_allclose(smooth_slices(np.array([0, 0, 1, 0, 0.0])), [0, 0.25, 0.5, 0.25, 0])
+
+
+class TestGate:
+    def test_the_bundle_s_own_is_used(self, tiny, bundle):
+        assert Predictor(bundle).predict(Scan.of(tiny.head())).gate.score == pytest.approx(1 / (1 + np.exp(-9)))
+
+    def test_a_damaged_one_names_the_bundle(self, tiny, tmp_path):
+        path = Bundle.write(tiny.model(), tiny.metadata(gate={"schema_version": 99}), tmp_path / "b.onnx")
+        with pytest.raises(BundleError, match=r"b\.onnx: gate: schema 99"):
+            Predictor(Bundle.load(path))
+
+    def test_another_modality_in_the_header_is_refused(self, tiny, bundle):
+        scan = Scan.of(tiny.head())
+        scan = replace(scan, source=replace(scan.source, modality="CT"))
+        assert Predictor(bundle).predict(scan).decision == "not_brain_mri"
 
 
 class TestSeenInTraining:

@@ -213,7 +213,7 @@ class TestCard:
         assert "This file does not say which side is left." in self.card(tmp_path).text
         known = self.card(tmp_path, sides_known=True).text
         assert "This file does not say" not in known
-        assert "the patient's right is on the left of the picture" in known
+        assert "The file states left and right" in known
 
     def test_gate_uncertainty_and_notes_are_shown(self, tmp_path: Path) -> None:
         page = self.card(tmp_path, gate="refused: a photograph", notes=["white border made black"])

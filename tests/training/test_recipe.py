@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
 from tumorscope.errors import RecipeError
@@ -52,3 +54,30 @@ def test_unknown_recipe_and_missing_file(tmp_path) -> None:
         recipe.load("scoot")
     with pytest.raises(RecipeError, match="cannot be read"):
         recipe.load(tmp_path / "none.toml")
+
+
+def test_the_rate_warms_up_falls_and_starts_again_where_a_phase_says_so() -> None:
+    text = (
+        'name = "x"\n[[phases]]\nepochs = 2\nsize = 64\nbatch = 10\n[[phases]]\nepochs = 2\nsize = 64\nbatch = 10\n'
+        "rate = 0.5\n[optimiser]\nrate = 1.0\nfinal_rate = 0.1\nwarmup = 0.05\n[data]\nepoch_scans = 100\n"
+    )
+    parsed = recipe.parse(text, "x.toml")
+    rates = [parsed.rate_at(step) for step in range(41)]
+    assert rates[0] == 0.5 and rates[2] == 1.0
+    assert all(a > b for a, b in pairwise(rates[2:20]))
+    assert rates[20] == 0.5 and rates[19] < 0.12
+    assert abs(rates[40] - 0.1) < 1e-9
+
+
+def test_a_phase_changes_only_its_own_epochs() -> None:
+    text = SMALL + "weights = { a = 1.0 }\naugmentation = { paste = 0.1 }\nloss = { evidence = 2.0 }\n"
+    parsed = recipe.parse(text, "x.toml")
+    assert parsed.augmentation_at(0).paste == recipe.Augmentation().paste and parsed.augmentation_at(2).paste == 0.1
+    assert parsed.augmentation_at(2).flip == recipe.Augmentation().flip
+    assert parsed.loss_at(1).evidence == recipe.Loss().evidence and parsed.loss_at(4).evidence == 2.0
+    assert parsed.data_at(0).weights == {} and parsed.data_at(3).weights == {"a": 1.0}
+
+
+def test_a_typo_in_what_a_phase_changes_is_named() -> None:
+    with pytest.raises(RecipeError, match="did you mean 'paste'"):
+        recipe.parse(SMALL + "augmentation = { past = 0.1 }\n", "x.toml")

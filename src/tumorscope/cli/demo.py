@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from tumorscope.cli._console import Watch, answer, complain, describe
+from tumorscope.cli._options import Model
 
 
 def demo(
@@ -17,9 +18,7 @@ def demo(
     out: Annotated[
         Path, typer.Option("-o", "--out", metavar="OUT", help="Folder for the results; replaced if it holds some.")
     ] = Path("tumorscope-demo"),
-    model: Annotated[
-        Path | None, typer.Option("--model", metavar="BUNDLE", help="Another model than the embedded scout.")
-    ] = None,
+    model: Model = None,
 ) -> int:
     """Show what tumorscope does: made-up scans, predictions, a report. Offline.
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Annotated, Any
-
-import typer
+from typing import Any
 
 from tumorscope.cli._console import answer, answer_json
+from tumorscope.cli._options import Json
 from tumorscope.errors import Exit, TumorscopeError
 
 CORE = (
@@ -18,7 +17,7 @@ CORE = (
 
 
 def doctor(
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")] = False,
+    as_json: Json = False,
 ) -> int:
     """Check versions, image codecs, the embedded model, optional parts and the place for temporary files.
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tumorscope.cli._console import answer, answer_json
+from tumorscope.cli._options import Json
 
 if TYPE_CHECKING:
     from tumorscope.inference.bundle import Bundle
@@ -17,7 +18,7 @@ def models(
     bundles: Annotated[
         list[Path] | None, typer.Argument(metavar="[BUNDLE]", help="Bundles to describe; the embedded one by default.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")] = False,
+    as_json: Json = False,
 ) -> int:
     """Describe the embedded model, or the bundles given.
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from tumorscope.cli._console import Watch, answer, answer_json, complain, describe
+from tumorscope.cli._options import Channel, Json, Model, Out, Workers
 
 if TYPE_CHECKING:
     from tumorscope.inference.batch import Summary
@@ -18,32 +18,24 @@ def predict(
         list[str],
         typer.Argument(metavar="INPUT", help="Files, folders, patterns, manifests (.csv, .parquet), DICOM folders."),
     ],
-    out: Annotated[Path, typer.Option("-o", "--out", metavar="OUT", help="Folder for the results.")],
-    model: Annotated[
-        Path | None, typer.Option("--model", metavar="BUNDLE", help="Another model than the embedded scout.")
-    ] = None,
-    channel: Annotated[
-        int | None,
-        typer.Option("--channel", min=0, help="Which sequence to read where a file holds several, counted from 0."),
-    ] = None,
+    out: Out,
+    model: Model = None,
+    channel: Channel = None,
     masks: Annotated[bool, typer.Option("--masks/--no-masks", help="Write OUT/masks.")] = True,
     overlays: Annotated[bool, typer.Option("--overlays/--no-overlays", help="Write OUT/overlays.")] = True,
     report: Annotated[bool, typer.Option("--report/--no-report", help="Write OUT/report.html.")] = True,
-    workers: Annotated[
-        int | None, typer.Option("--workers", min=1, help="Scans at once; chosen by number of scans and cores.")
-    ] = None,
+    workers: Workers = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results that OUT holds already.")] = False,
     identifiers: Annotated[
         bool,
         typer.Option("--identifiers", help="Also write OUT/identifiers.csv with the patients named in DICOM files."),
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")] = False,
+    as_json: Json = False,
 ) -> int:
     """Say for each scan whether there is a tumour, and where.
 
-    Writes OUT/predictions.csv, OUT/masks, OUT/overlays and OUT/report.html. A scan that cannot be
-    read becomes a row with its error; the others are done. Exit code: 0 all well, 2 nothing usable,
-    3 some failed.
+    A scan that cannot be read becomes a row of OUT/predictions.csv with its error; the others are
+    done. Exit code: 0 all well, 2 nothing usable, 3 some failed.
 
     \b
     Examples
@@ -69,11 +61,8 @@ def predict(
             watch=watch.start,
         )
     if summary.interrupted:
-        done = summary.ok + summary.failed
-        complain(
-            f"stopped by Ctrl-C after {done} of {summary.total} scans, which are kept in {out}; "
-            "add --overwrite to do all of them again"
-        )
+        done = f"{summary.ok + summary.failed} of {summary.total} scans, which are kept in {out}"
+        complain(f"stopped by Ctrl-C after {done}; add --overwrite to do all of them again")
     if as_json:
         answer_json(_facts(summary, overlays=overlays, report=report, masks=masks))
     else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
@@ -69,10 +69,10 @@ def stem(name: str) -> str:
     return base[: -len(".nii.gz")] if base.casefold().endswith(".nii.gz") else PurePosixPath(base).stem
 
 
-def scan_files(root: Path) -> list[str]:
-    """Paths below ``root`` (``/`` between the parts, sorted) whose suffix is that of a raster image or NIfTI.
+def walk(root: Path) -> Iterator[tuple[Path, list[str]]]:
+    """Each folder from ``root`` down with the names of its files; links are followed, each folder is seen once.
 
-    Hidden files and folders are skipped.
+    Hidden files and folders are passed over.
 
     Raises
     ------
@@ -84,14 +84,31 @@ def scan_files(root: Path) -> list[str]:
         words = f"{error.filename}: the folder cannot be read ({error.strerror})"
         raise DataError(f"{words}; change its permissions") from error
 
-    found = []
-    for folder, below, names in os.walk(root, onerror=refuse):
+    seen: set[str] = set()
+    for folder, below, names in os.walk(root, onerror=refuse, followlinks=True):
         below[:] = sorted(name for name in below if not name.startswith((".", "__MACOSX")))
-        for name in names:
-            suffix = PurePosixPath(name).suffix.casefold()
-            if not name.startswith(".") and (suffix in RASTER or name.casefold().endswith(NIFTI)):
-                found.append(Path(folder, name).relative_to(root).as_posix())
-    return sorted(found)
+        real = os.path.realpath(folder)
+        if real in seen:
+            below.clear()
+            continue
+        seen.add(real)
+        yield Path(folder), sorted(name for name in names if not name.startswith("."))
+
+
+def scan_files(root: Path) -> list[str]:
+    """Paths below ``root`` (``/`` between the parts, sorted) whose suffix is that of a raster image or NIfTI.
+
+    Raises
+    ------
+    DataError
+        If a folder cannot be read.
+    """
+    return sorted(
+        (folder / name).relative_to(root).as_posix()
+        for folder, names in walk(root)
+        for name in names
+        if PurePosixPath(name).suffix.casefold() in RASTER or name.casefold().endswith(NIFTI)
+    )
 
 
 def class_word(folder: str) -> str | None:
@@ -153,7 +170,9 @@ def entries(
         raise unknown_layout(root, paths, strange)
     findings = []
     if known and stray:
-        findings.append(f"{stray[0]}: {len(stray)} files are not named as in {known.name} and are left out; move them")
+        findings.append(
+            f"{root / stray[0]}: not named as in {known.name} (files left out: {len(stray)}); move them elsewhere"
+        )
     return found, findings
 
 
@@ -286,17 +305,21 @@ def join_masks(found: Sequence[Entry]) -> tuple[list[Entry], list[str]]:
             by_key[entry.key].append(entry)
     findings: list[str] = []
     named = {entry.key for entry in scans}
-    alone = [masks[0].relative for key, masks in by_key.items() if key not in named]
+    alone = [masks[0].path for key, masks in by_key.items() if key not in named]
     if alone:
-        findings.append(f"{alone[0]}: {len(alone)} masks have no scan of their name and are left out; rename them")
-    twice = [masks[0].relative for key, masks in by_key.items() if key in named and len(masks) > 1]
+        findings.append(f"{alone[0]}: no scan bears this mask's name (masks left out: {len(alone)}); rename them")
+    twice = [masks[0].path for key, masks in by_key.items() if key in named and len(masks) > 1]
     rasters = Counter(entry.key for entry in scans if entry.case is None)
-    twice += [masks[0].relative for key, masks in by_key.items() if rasters[key] > 1]
+    twice += [masks[0].path for key, masks in by_key.items() if rasters[key] > 1]
     if twice:
-        findings.append(f"{twice[0]}: {len(twice)} masks share the name of another and are left out; keep one a name")
+        findings.append(
+            f"{twice[0]}: its name stands twice (masks left out: {len(twice)}); keep one scan and one mask a name"
+        )
     usable = {key: masks[0].path for key, masks in by_key.items() if len(masks) == 1 and rasters[key] <= 1}
     joined = [replace(entry, mask=usable.get(entry.key)) for entry in scans]
-    bare = [entry.relative for entry in joined if entry.mask is None]
+    bare = [entry.path for entry in joined if entry.mask is None]
     if usable and bare:
-        findings.append(f"{bare[0]}: {len(bare)} scans have no mask while others do; it is not taken for an empty one")
+        findings.append(
+            f"{bare[0]}: no mask, while others have one (scans: {len(bare)}); add a black one where no tumour is"
+        )
     return joined, findings

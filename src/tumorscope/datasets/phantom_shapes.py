@@ -63,7 +63,7 @@ class Points:
         )
 
 
-def pixel_step(x: Field, y: Field, z: Field) -> float:
+def pixel_step(x: NDArray, y: NDArray, z: NDArray) -> float:
     """The longer of the two distances in millimetres from the middle pixel to its next ones."""
     row, column = x.shape[0] // 2, x.shape[1] // 2
     steps = [
@@ -156,7 +156,7 @@ class Waves:
         self._highest = float(np.linalg.norm(self._numbers, axis=1).max())
         self._phases = rng.uniform(0, 2 * np.pi, size=count).astype(np.float32)
 
-    def __call__(self, x: Field, y: Field, z: Field) -> Field:
+    def __call__(self, x: NDArray, y: NDArray, z: NDArray) -> Field:
         """The field at coordinates in mm, (H, W) float32; long waves are sampled sparsely, then interpolated."""
         height, width = x.shape
         stride = int(_PHASE_STEP / max(self._highest * pixel_step(x, y, z), 1e-6))

@@ -182,18 +182,16 @@ def _remark(folder: Path, table: pl.DataFrame, given: Given, findings: list[str]
     have = {own.casefold() for own in table["id"].to_list()}
     missing = [key for key in given if key not in stems and key not in have]
     if missing:
-        findings.append(f"{table_path}: {len(missing)} ids have no scan (first: {missing[0]}); correct the ids")
+        findings.append(f"{table_path}: ids without a scan: {len(missing)} (first: {missing[0]}); correct them")
     twice = [key for key in given if stems[key] > 1]
     if twice:
-        findings.append(f"{table_path}: {len(twice)} ids fit several scans (first: {twice[0]}); rename the scans")
+        findings.append(f"{table_path}: ids of several scans: {len(twice)} (first: {twice[0]}); rename the scans")
     bare = table.filter(pl.col("label").is_null())
     if bare.height:
-        findings.append(f"{bare['path'][0]}: {bare.height} scans have no label; give it in labels.csv (id,tumor_type)")
+        findings.append(f"{bare['path'][0]}: no label (scans: {bare.height}); give it in labels.csv (id,tumor_type)")
     copies = table["sha256"].drop_nulls().len() - table["sha256"].drop_nulls().n_unique()
     if copies:
-        findings.append(
-            f"{folder}: {copies} scans are byte-identical to another; they share a group, no split parts them"
-        )
+        findings.append(f"{folder}: copies of another to the byte: {copies}; they share its group, no split parts them")
 
 
 def unique_ids(names: Sequence[str], paths: Sequence[Path], taken: Sequence[str] = ()) -> list[str]:
@@ -252,13 +250,11 @@ def _dicom_folders(folder: Path) -> Iterator[Path]:
     from tumorscope import io
 
     inside: list[Path] = []
-    for place, below, names in os.walk(folder):
-        below[:] = sorted(name for name in below if not name.startswith("."))
-        here = Path(place)
+    for here, names in layouts.walk(folder):
         if any(here.is_relative_to(top) for top in inside):
             continue
-        for name in sorted(names):
-            if name.startswith(".") or (here / name).suffix.casefold() not in DICOM:
+        for name in names:
+            if (here / name).suffix.casefold() not in DICOM:
                 continue
             try:
                 if io.sniff(here / name) == "dicom":

@@ -25,6 +25,7 @@ from tumorscope.scan import BoolArray, FloatArray
 
 WHITE = 220  # of 255; near-white begins here
 WHITE_LINE = 0.8  # of a row's or column's pixels that are white, for it to belong to a border
+DEEP_WHITE_LINE = 0.97  # the same further inside than a thin border
 DEEPEST_BAR = 0.45  # of the image's height or width
 THIN = 0.03  # of the image's height or width: a thin border, or a rim outside a border
 FRAME_LEAST = 25  # of 255; a thin border that is grey, not white, is at least this bright
@@ -60,7 +61,41 @@ class Cleaned:
 
 
 def clean_background(image: NDArray) -> Cleaned:
-    """Slice with white surroundings, borders and bars, and text outside the head made dark."""
+    """Slice with white surroundings, borders and bars, and text outside the head made dark.
+
+    Parameters
+    ----------
+    image : (H, W) array
+        Any range: what counts as white is measured between the image's own lowest and highest values.
+
+    Returns
+    -------
+    Cleaned
+        Borders and white surroundings get the image's lowest value, text that of its surroundings. All other
+        pixels keep their value.
+
+    Raises
+    ------
+    ScanError
+        For a wrong shape or non-finite values.
+
+    Notes
+    -----
+    *Borders and bars* are rows and columns at the edges that are white (86 % of the range or more) from end to end,
+    however many there are up to 45 % of a side, and thin even grey lines that are brighter than what lies behind
+    them. A *background* is white when half of the border is, and loses all white joined to the border by more than a
+    thin bridge. *Text* is what is small, bright, sharp and thin outside the head; writing on the head stays.
+
+    Examples
+    --------
+    >>> y, x = np.mgrid[-60:60, -50:50]
+    >>> framed = np.pad(100 * (np.hypot(y / 50, x / 40) < 1), 3, constant_values=255)
+    >>> cleaned = clean_background(framed)
+    >>> cleaned.findings
+    ('a bright border or bar (13.4% of the image) was made dark',)
+    >>> cleaned.image[0, 0], framed[0, 0]
+    (np.float32(0.0), np.int64(255))
+    """
     plane = as_plane(image)
     keep = np.ones(plane.shape, bool)
     bottom, top = grey_range(plane)
@@ -79,8 +114,7 @@ def clean_background(image: NDArray) -> Cleaned:
     if white is not None:
         findings.append(f"a white background ({white.mean():.1%} of the image) was made dark")
         keep[inner] &= ~white
-    if findings:
-        grey[~keep] = _darkest(grey, keep)
+    grey[~keep] = 0
     text = _text(grey)
     if text is not None:
         findings.append(f"text or marks outside the head ({text.mean():.1%} of the image) were made dark")
@@ -90,12 +124,6 @@ def clean_background(image: NDArray) -> Cleaned:
         return Cleaned(plane, (), keep)
     dark = np.float32(bottom) + grey.astype(np.float32) * np.float32((top - bottom) / 255)
     return Cleaned(np.where(keep, plane, dark), tuple(findings), keep)
-
-
-def _darkest(grey: GreyArray, keep: BoolArray) -> int:
-    """Grey value of the darkest percent of the pixels that are kept."""
-    kept = grey[keep]
-    return int(np.percentile(kept, 1)) if kept.size else 0
 
 
 def _level(grey: GreyArray, found: BoolArray) -> int:
@@ -123,18 +151,23 @@ def _inside_borders(grey: GreyArray) -> tuple[slice, slice]:
 
 
 def _border_lines(part: GreyArray) -> int:
-    """How many rows at the top are a border: white from end to end, or an even thin line brighter than what follows."""
+    """How many rows at the top are a border: white from end to end, or an even thin line brighter than what follows.
+
+    Deep inside, where a row may graze a head on white ground, "white" is meant more strictly than at the edge.
+    """
     height = part.shape[0]
-    thin = max(3, round(THIN * height))
-    deepest = part[: max(thin + 2, int(DEEPEST_BAR * height))]
-    white = (deepest >= WHITE).mean(axis=1) >= WHITE_LINE
+    if min(part.shape) < SMALLEST_SIDE:
+        return 0
+    thin, deepest = max(3, round(THIN * height)), int(DEEPEST_BAR * height)
+    share = (part[:deepest] >= WHITE).mean(axis=1)
+    share[thin:] -= DEEP_WHITE_LINE - WHITE_LINE
     end, last = 0, -1
-    for index in np.flatnonzero(white):
+    for index in np.flatnonzero(share >= WHITE_LINE):
         if index - last > thin:
             break
         end, last = int(index) + 1, int(index)
     end = max(end, _frame_lines(part, thin))
-    return min(end + 1, height - 1) if end else 0
+    return min(end + 1, deepest) if end else 0
 
 
 def _frame_lines(part: GreyArray, thin: int) -> int:
@@ -206,6 +239,7 @@ def _text(grey: GreyArray) -> BoolArray | None:
     edges = cv2.morphologyEx(grey, cv2.MORPH_GRADIENT, SQUARE)
     sharp[labels[(edges > TEXT_EDGE) & ~touching]] = True
     text &= sharp
+    text[labels[touching & (grey > level + TEXT_LEAST)]] = False  # it goes on inside the head
     text[labels[cv2.erode(bright, np.ones((2 * round(STROKE * side) + 1,) * 2, np.uint8)) > 0]] = False
     text[0] = False
     return text[labels] & ~touching if text.any() else None

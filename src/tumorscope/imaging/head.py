@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from tumorscope.imaging.intensity import percentiles
 from tumorscope.scan import BoolArray, FloatArray
 
 GreyArray = NDArray[np.uint8]
@@ -33,12 +34,10 @@ def grey_range(plane: FloatArray) -> tuple[float, float]:
     Taken from at most some 8,000 evenly spaced pixels; the true extremes where those are constant.
     """
     step = max(1, int((plane.size / 8192) ** 0.5))
-    bottom, top = np.percentile(plane[::step, ::step], (0.1, 99.8))
-    if top - bottom <= 1e-6 * max(abs(float(top)), abs(float(bottom))):
-        bottom, top = plane.min(), plane.max()
-    if top - bottom < SMALLEST_RANGE:
-        top = bottom
-    return float(bottom), float(top)
+    bottom, top = percentiles(plane[::step, ::step], 0.1, 99.8)
+    if top - bottom <= 1e-6 * max(abs(top), abs(bottom)):
+        bottom, top = float(plane.min()), float(plane.max())
+    return (bottom, top) if top - bottom >= SMALLEST_RANGE else (bottom, bottom)
 
 
 def to_grey(plane: FloatArray, bottom: float, top: float) -> GreyArray:
@@ -113,10 +112,10 @@ def low_threshold(blurred: GreyArray) -> float:
     first = otsu(blurred)
     second = otsu(blurred[blurred <= first])
     border = ring(blurred)
-    level, middle = np.percentile(border, (25, 50))
+    level, middle = percentiles(border, 25, 50)
     calm = border[border <= middle].astype(np.float32)
     noise = 1.4826 * float(np.median(np.abs(calm - np.median(calm))))
-    floor = float(level) + max(LEAST_CONTRAST, NOISE_MARGIN * noise)
+    floor = level + max(LEAST_CONTRAST, NOISE_MARGIN * noise)
     return float(min(max(min(second, 0.6 * first), floor), max(first, 1.0)))
 
 
@@ -134,7 +133,8 @@ def find_head(grey: GreyArray, mode: str = "hard") -> BoolArray | None:
         return head
     inner = np.ascontiguousarray(grey[frame])
     border = ring(inner)
-    if np.subtract(*np.percentile(border, (90, 10))) > EVEN_BORDER or np.median(border) > 0.5 * otsu(inner):
+    dark, middle, bright = percentiles(border, 10, 50, 90)
+    if bright - dark > EVEN_BORDER or middle > 0.5 * otsu(inner):
         return head
     found = _head_in(inner, mode)
     if found is None:

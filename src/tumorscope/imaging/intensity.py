@@ -70,6 +70,24 @@ def as_mask(mask: NDArray, shape: tuple[int, ...], name: str = "mask") -> BoolAr
     return array.astype(bool, copy=False)
 
 
+def percentiles(values: NDArray, *percents: float) -> tuple[float, ...]:
+    """Percentiles of an array of numbers, linear between neighbours: `numpy.percentile`, some times as fast.
+
+    Examples
+    --------
+    >>> percentiles(np.array([[4, 0], [1, 3]]), 0, 50, 75)
+    (0.0, 2.0, 3.25)
+    """
+    ordered = np.sort(values, axis=None)
+    found = []
+    for percent in percents:
+        place = percent / 100 * (ordered.size - 1)
+        below = int(place)
+        low, high = float(ordered[below]), float(ordered[min(below + 1, ordered.size - 1)])
+        found.append(low + (place - below) * (high - low))
+    return tuple(found)
+
+
 def normalize(
     image: NDArray, method: str = "percentile", low: float = 0.5, high: float = 99.5, where: NDArray | None = None
 ) -> FloatArray:
@@ -130,8 +148,8 @@ def normalize(
 def _limits(values: FloatArray, method: str, low: float, high: float) -> tuple[float, float]:
     """Grey values that become 0 and 1."""
     if method == "percentile":
-        bottom, top = np.percentile(values, (low, high))
-        return float(bottom), float(top)
+        bottom, top = percentiles(values, low, high)
+        return bottom, top
     mean, spread = float(values.mean(dtype=np.float64)), float(values.std(dtype=np.float64))
     return mean - ZSCORE_SPAN * spread, mean + ZSCORE_SPAN * spread
 

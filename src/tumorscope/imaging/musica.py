@@ -126,8 +126,13 @@ def from_pyramid(details: list[FloatArray], rest: FloatArray) -> FloatArray:
 
 
 def _enlarged(plane: FloatArray, shape: tuple[int, ...]) -> FloatArray:
-    """The next finer level's grid, filled smoothly from this level."""
-    return cv2.pyrUp(plane, dstsize=(shape[1], shape[0]))
+    """The next finer level's grid of ``shape``, filled smoothly from this level.
+
+    OpenCV mirrors at the first row and column and repeats at the last; mirroring at all four keeps left and right,
+    top and bottom alike.
+    """
+    mirrored = cv2.copyMakeBorder(plane, 1, 1, 1, 1, cv2.BORDER_REFLECT_101)
+    return cv2.pyrUp(mirrored)[2 : 2 + shape[0], 2 : 2 + shape[1]]
 
 
 def _amplified(detail: FloatArray, gain: float, exponent: float, crossover: float, form: str) -> FloatArray:

@@ -183,15 +183,21 @@ def _likeness(polar: FloatArray) -> float:
     return float((rays @ mean / np.maximum(size, 1e-6)).mean())
 
 
+def _quantiles(name: str, values: NDArray, steps: tuple[int, ...]) -> Measures:
+    places = [round((values.size - 1) * step / 100) for step in steps]
+    ordered = np.partition(values, places)
+    return {f"{name}_{step}": float(ordered[place]) for step, place in zip(steps, places, strict=True)}
+
+
 def greys(view: View) -> Measures:
     """The head's histogram: quantiles, spread, peaks, and how much is exactly flat."""
     values = view.values
-    steps = (10, 25, 50, 75, 90)
-    found = {f"quantile_{q}": float(v) for q, v in zip(steps, np.percentile(values, steps), strict=True)}
-    count = np.histogram(values, 32, (0, 1))[0] / values.size
+    found = _quantiles("quantile", values, (10, 25, 50, 75, 90))
+    count = np.bincount(np.minimum(values * 32, 31).astype(np.intp), minlength=32) / values.size
     centred = values - values.mean()
-    spread = max(float(centred.std()), 1e-6)
-    skew, tail = float((centred**3).mean()) / spread**3, float((centred**4).mean()) / spread**4
+    square = centred * centred
+    spread = max(float(np.sqrt(square.mean())), 1e-6)
+    skew, tail = float((square * centred).mean()) / spread**3, float((square * square).mean()) / spread**4
     inner = view.pixels[view.core]
     found |= {
         "grey_entropy": float(-(count[count > 0] * np.log(count[count > 0])).sum()),
@@ -202,9 +208,9 @@ def greys(view: View) -> Measures:
         "dark_share": float((inner < 0.1).mean()),
         "bright_share": float((inner > 0.9).mean()),
     }
-    reach = cv2.dilate(view.pixels, np.ones((3, 3))) - cv2.erode(view.pixels, np.ones((3, 3)))
-    found["flat_share"] = float((reach[view.core] < 0.01).mean())
-    found["smooth_share"] = float((reach[view.core] < 0.05).mean())
+    reach = cv2.morphologyEx(view.pixels, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))[view.core]
+    found["flat_share"] = float((reach < 0.01).mean())
+    found["smooth_share"] = float((reach < 0.05).mean())
     return found
 
 
@@ -215,41 +221,47 @@ def detail(view: View) -> Measures:
     strength = cv2.magnitude(dx, dy)
     inner = strength[core]
     mean = max(float(inner.mean()), 1e-6)
+    edges = _quantiles("edge", inner, (50, 95))
     found = {
         "edge_mean": mean,
-        "edge_median": _safe_ratio(float(np.median(inner)), mean),
-        "edge_top": _safe_ratio(float(np.percentile(inner, 95)), mean),
+        "edge_median": edges["edge_50"] / mean,
+        "edge_top": edges["edge_95"] / mean,
         "edge_strong": float((inner > 0.15).mean()),
     }
-    level, finer = pixels, None
-    for k in range(LEVELS):
-        coarser = cv2.GaussianBlur(level, (0, 0), 2.0**k * 0.8)
-        energy = float(np.log(np.std((level - coarser)[core]) + 1e-4))
-        found[f"octave_{k}"] = energy
-        if finer is not None:
-            found[f"octave_step_{k}"] = energy - finer
-        level, finer = coarser, energy
+    found |= _octaves(view)
     fast = cv2.absdiff(pixels, cv2.medianBlur(pixels, 3))
     found["speck"] = float(fast[core].mean())
-    angle = np.arctan2(dy, dx)[core] % np.pi
-    turn = np.histogram(angle, 12, (0, np.pi), weights=inner)[0]
+    angle = cv2.phase(dx, dy)[core] * np.float32(12 / np.pi)
+    turn = np.bincount(angle.astype(np.intp) % 12, weights=inner, minlength=12)
     turn = turn / max(float(turn.sum()), 1e-6)
     found["direction_most"] = float(turn.max())
     found["direction_least"] = float(turn.min())
     found["direction_upright"] = float(turn[0] + turn[-1] + turn[5] + turn[6])
-    jxx, jyy, jxy = (cv2.GaussianBlur(a, (0, 0), 2.0) for a in (dx * dx, dy * dy, dx * dy))
-    coherence = np.sqrt((jxx - jyy) ** 2 + 4 * jxy**2) / (jxx + jyy + 1e-5)
+    jxx, jyy, jxy = (cv2.blur(a, (7, 7)) for a in (dx * dx, dy * dy, dx * dy))
+    coherence = cv2.magnitude(jxx - jyy, 2 * jxy) / (jxx + jyy + 1e-5)
     found["coherence"] = float(coherence[core].mean())
     weight = core.astype(np.float32)
-    for name, gradient, axis in (("rows", np.abs(dy), 1), ("columns", np.abs(dx), 0)):
+    lines = []
+    for gradient, axis in ((cv2.absdiff(dy, 0), 1), (cv2.absdiff(dx, 0), 0)):
         line = (gradient * weight).sum(axis=axis) / np.maximum(weight.sum(axis=axis), SIDE / 4)
-        found[f"straight_{name}"] = _safe_ratio(float(line.max()), mean)
-    low, high = sorted((found.pop("straight_rows"), found.pop("straight_columns")))
-    found["straight_less"], found["straight_more"] = low, high
+        lines.append(float(line.max()) / mean)
+    found["straight_less"], found["straight_more"] = min(lines), max(lines)
     local = cv2.blur(pixels * pixels, (7, 7)) - cv2.blur(pixels, (7, 7)) ** 2
-    roughness = np.sqrt(np.maximum(local[core], 0))
-    steps = (10, 50, 90)
-    found |= {f"rough_{q}": float(v) for q, v in zip(steps, np.percentile(roughness, steps), strict=True)}
+    return found | _quantiles("rough", np.sqrt(np.maximum(local[core], 0)), (10, 50, 90))
+
+
+def _octaves(view: View) -> Measures:
+    """Logarithm of the spread in each octave inside the head, and its step from one octave to the next."""
+    found: Measures = {}
+    level, finer, core = view.pixels, 0.0, view.core
+    for k in range(LEVELS):
+        coarser = cv2.blur(level, (2 ** (k + 1) + 1, 2 ** (k + 1) + 1))
+        spread = float((level - coarser)[core].std())
+        energy = float(np.log(spread + 1e-4))
+        found[f"octave_{k}"] = energy
+        if k:
+            found[f"octave_step_{k}"] = energy - finer
+        level, finer = coarser, energy
     return found
 
 

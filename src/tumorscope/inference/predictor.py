@@ -11,17 +11,16 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from tumorscope.errors import ScanError
+from tumorscope.errors import BundleError, ScanError
 from tumorscope.imaging.preparation import Prepared
 from tumorscope.inference.bundle import Bundle
-from tumorscope.inference.gate import Gate, GateResult
+from tumorscope.inference.gate import SMALLEST_SIDE, Gate, GateResult
+from tumorscope.inference.gate import default as default_gate
 from tumorscope.inference.postprocess import Measurements, lesions, measure
 from tumorscope.scan import BoolArray, Scan
 
 Decision = Literal["tumor", "no_tumor", "uncertain", "not_brain_mri"]
 
-MIN_SIDE = 16
-"""Shortest side of a slice, in pixels, in which a brain can be told from anything else."""
 SLICES_AT_ONCE = 8
 """Slices of a volume in one run of the network: enough to keep the cores busy, little memory."""
 GATE_SLICES = 7
@@ -83,14 +82,19 @@ class Predictor:
     bundle : Bundle
         Network and metadata.
     gate : Gate or None
-        Judges whether a slice is a brain MRI; None for the bundle's own.
+        Judges whether a slice is a brain MRI; None for the bundle's own, or the package's where it has none.
     channel : int or None
         The sequence to look at in a scan that has several, counted from 0.
+
+    Raises
+    ------
+    BundleError
+        If the bundle's gate is damaged or of a newer version.
     """
 
     def __init__(self, bundle: Bundle, gate: Gate | None = None, channel: int | None = None) -> None:
         self.bundle = bundle
-        self.gate = Gate.from_dict(bundle.metadata.gate) if gate is None else gate
+        self.gate = _gate_of(bundle) if gate is None else gate
         self.channel = channel
         self._seen = frozenset(bundle.metadata.training.scan_hashes)
 
@@ -135,9 +139,8 @@ class Predictor:
             return scan.channel(self.channel)
         if scan.axes[0] != "C":
             return scan
-        grey = replace(scan, pixels=scan.pixels.mean(axis=0, dtype=np.float32), axes=scan.axes[1:])
-        _check(grey)
-        judged = self._judge_volume(grey) if grey.is_volume else self.gate.judge(grey.pixels)
+        _check(scan)
+        judged = self._judge_volume(scan) if scan.is_volume else self._judge(scan.pixels, scan)
         if not judged.passed:
             return judged
         count = scan.pixels.shape[0]
@@ -147,7 +150,7 @@ class Predictor:
         )
 
     def _slice(self, scan: Scan) -> Prediction:
-        judged = self.gate.judge(scan.pixels)
+        judged = self._judge(scan.pixels, scan)
         if not judged.passed:
             return self._refused(scan, judged)
         metadata = self.bundle.metadata
@@ -203,13 +206,16 @@ class Predictor:
         answer = self._answer(scan, probability, judged, mask, pixels, (*findings, *skipped))
         return replace(answer, slices=tuple(None if np.isnan(value) else float(value) for value in own))
 
+    def _judge(self, pixels: NDArray, scan: Scan) -> GateResult:
+        return self.gate.judge(pixels, modality=scan.source.modality)
+
     def _judge_volume(self, scan: Scan) -> GateResult:
         planes = _filled_slices(scan)
         if not len(planes):
             raise ScanError(f"{scan.source.path}: every slice is blank; export the series again")
         places = np.linspace(0.25, 0.75, GATE_SLICES) * (len(planes) - 1)
         central = planes[np.unique(np.rint(places).astype(int))]
-        judged = [self.gate.judge(scan.pixels[z]) for z in central]
+        judged = [self._judge(scan.pixels[..., z, :, :], scan) for z in central]
         passes = sum(result.passed for result in judged)
         passed = 2 * passes > len(judged)
         typical = sorted((result for result in judged if result.passed == passed), key=lambda result: result.score)
@@ -289,22 +295,35 @@ def _on_grid(square: NDArray, prepared: Prepared) -> NDArray[np.float32]:
     return np.where(prepared.head, pixels, np.float32(0)).astype(np.float32, copy=False)
 
 
+def _gate_of(bundle: Bundle) -> Gate:
+    """The gate in a bundle, or the one that comes with the package."""
+    if not bundle.metadata.gate:
+        return default_gate()
+    try:
+        return Gate.from_dict(bundle.metadata.gate)
+    except BundleError as error:
+        raise BundleError(f"{bundle.path}: {error}") from error
+
+
 def _filled_slices(scan: Scan) -> NDArray[np.intp]:
-    """Indices of the slices of a volume that show something."""
-    thin = scan.pixels[:, ::2, ::2] if min(scan.shape[1:]) > 4 * MIN_SIDE else scan.pixels
+    """Indices of the slices of a volume that show something, in the channel that shows most."""
+    pixels = scan.pixels if scan.axes[0] != "C" else scan.pixels.max(axis=0)
+    thin = pixels[:, ::2, ::2] if min(scan.shape[1:]) > 4 * SMALLEST_SIDE else pixels
     floor = float(thin.min())
     top = float(np.percentile(thin, 99.9))
     tops = np.percentile(thin.reshape(len(thin), -1), 99, axis=1)
-    return np.flatnonzero(tops - floor > BLANK_SHARE * (top - floor))
+    varied = np.ptp(pixels, axis=(1, 2)) > 0
+    filled = varied & (tops - floor > BLANK_SHARE * (top - floor))
+    return np.flatnonzero(filled if filled.any() else varied)
 
 
 def _check(scan: Scan) -> None:
     """Raise on a scan in which nothing can be seen."""
     name = scan.source.path
     height, width = scan.shape[-2:]
-    if min(height, width) < MIN_SIDE:
+    if min(height, width) < SMALLEST_SIDE:
         raise ScanError(
-            f"{name}: is {width}x{height} pixels, too small for a brain; give {MIN_SIDE}x{MIN_SIDE} or more"
+            f"{name}: is {width}x{height} pixels, too small for a brain; give {SMALLEST_SIDE}x{SMALLEST_SIDE} or more"
         )
     low, high = float(scan.pixels.min()), float(scan.pixels.max())
     if not (np.isfinite(low) and np.isfinite(high)):

@@ -12,15 +12,18 @@ from tumorscope.scan import FloatArray
 # All thresholds are shares of the full range (255 for 8 bits).
 NOISE = 14 / 255  # chroma that JPEG compression leaves on a grey pixel
 STRONG = 48 / 255  # chroma that no grey tissue has
+VIVID = 77 / 255  # chroma of a drawn mark
 DARK = 10 / 255  # pixels below this are background and say nothing about colour
 FEW = 0.15  # strongly coloured share of the foreground up to which colour is an annotation
-# Faintly coloured share of the rest up to which that rest is grey. JPEG noise reached .036 on 239 grey scans saved in
-# colour; three different sequences in one file start at .045 (TCGA-LGG slices that are not nearly empty).
-TINGED = 0.042
+FRINGE = 33  # pixels across which JPEG, which halves the resolution of colour, spreads the colour of a mark
+# Faintly coloured share of the foreground away from vivid marks, up to which that foreground is grey. JPEG noise
+# reached .036 on the Kaggle scans saved in colour (`navoneel`); TCGA-LGG slices, three sequences in one file, that
+# are not nearly empty start at .052.
+TINGED = 0.044
 # A colour map is recognised where foreground pixels lie this near to it (Euclidean, in unit RGB), by median and by
-# 90th percentile, and use at least half of it. Mapped scans after JPEG at quality 30 reached .054 and .18;
+# 90th percentile, and use at least a third of it. Mapped scans after JPEG at quality 30 reached .054 and .18;
 # photographs and TCGA-LGG slices start at .08 and .14 together, or lie on a short piece of a map.
-MAP_MEDIAN, MAP_TAIL, MAP_RANGE = 0.06, 0.20, 128
+MAP_MEDIAN, MAP_TAIL, MAP_RANGE = 0.06, 0.20, 85
 
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
 
@@ -61,9 +64,10 @@ def to_grey(rgb: NDArray, full: float) -> Grey:
     red, green, blue = rgb[..., 0], rgb[..., 1], rgb[..., 2]
     if np.array_equal(red, green) and np.array_equal(green, blue):
         return Grey(red.astype(np.float32))
-    scaled = rgb.astype(np.float32) / np.float32(full)
-    spread = scaled.max(axis=-1) - scaled.min(axis=-1)
-    luma: FloatArray = (scaled @ _LUMA).astype(np.float32, copy=False)
+    planes = np.ascontiguousarray(np.moveaxis(rgb, -1, 0), dtype=np.float32)
+    scaled: FloatArray = planes / np.float32(full)
+    spread = _largest(scaled) + _largest(-scaled)
+    luma: FloatArray = np.where(spread == 0, scaled[0], np.tensordot(_LUMA, scaled, 1))
     if float(spread.max()) <= NOISE:
         return Grey(luma * np.float32(full))
     foreground = np.maximum(luma, spread) > DARK
@@ -77,27 +81,36 @@ def to_grey(rgb: NDArray, full: float) -> Grey:
     residual = _off_tint(scaled, luma) if usual > NOISE / 4 else spread
     strong = (residual > STRONG) & foreground
     share = np.count_nonzero(strong) / np.count_nonzero(foreground)
-    rest = foreground & ~_grown(strong, 9)
-    if np.count_nonzero(rest & (residual > NOISE)) <= TINGED * np.count_nonzero(rest) and share <= FEW:
+    near = _grown((residual > VIVID) & foreground, FRINGE)
+    rest, tinged = foreground & ~near, residual > NOISE
+    if share <= FEW and np.count_nonzero(rest & tinged) <= TINGED * np.count_nonzero(rest):
         tint = ("the scan is tinted; its brightness was read",) if usual > NOISE else ()
         if share == 0:
             return Grey(luma * np.float32(full), tint)
-        grey = _without_annotation(luma, residual, strong, full)
+        grey = _without_annotation(luma, strong, strong | (near & tinged), full)
         return Grey(grey.pixels, (*tint, *grey.notes))
-    planes = np.ascontiguousarray(np.moveaxis(rgb, -1, 0), dtype=np.float32)
     return Grey(planes, ("three channels that differ; --channel 0, 1 or 2 picks one",))
+
+
+def _largest(planes: FloatArray) -> FloatArray:
+    """Largest of three planes, pixel by pixel; much faster than a maximum over the last axis."""
+    largest: FloatArray = np.maximum(np.maximum(planes[0], planes[1]), planes[2])
+    return largest
 
 
 def _off_tint(scaled: FloatArray, luma: FloatArray) -> FloatArray:
     """Distance of each pixel's chroma from the usual chroma at its brightness (zero on a tinted grey scan)."""
-    level = np.minimum((luma * 32).astype(np.int64), 31)
-    chroma = scaled[..., (0, 2)] - luma[..., None]
-    step = max(1, int(np.sqrt(luma.size / 65536)))  # medians from at most some 65,000 pixels
-    sample, sample_level = chroma[::step, ::step].reshape(-1, 2), level[::step, ::step].ravel()
-    usual = np.zeros((32, 2), np.float32)
-    for bin_ in np.unique(sample_level):
-        usual[bin_] = np.median(sample[sample_level == bin_], axis=0)
-    return np.abs(chroma - usual[level]).max(axis=-1)
+    level = np.clip(luma * 32, 0, 31).astype(np.uint8)
+    red, blue = scaled[0] - luma, scaled[2] - luma
+    step = max(1, int(np.sqrt(luma.size / 16384)))  # medians from some 16,000 pixels
+    coarse = (slice(None, None, step), slice(None, None, step))
+    usual = np.zeros((2, 32), np.float32)
+    for index in range(32):
+        here = level[coarse] == index
+        if here.any():
+            usual[:, index] = np.median(red[coarse][here]), np.median(blue[coarse][here])
+    off: FloatArray = np.maximum(np.abs(red - usual[0][level]), np.abs(blue - usual[1][level]))
+    return off
 
 
 def _grown(where: NDArray[np.bool_], size: int) -> NDArray[np.bool_]:
@@ -110,12 +123,11 @@ def _grown(where: NDArray[np.bool_], size: int) -> NDArray[np.bool_]:
     return grown
 
 
-def _without_annotation(luma: FloatArray, residual: FloatArray, strong: NDArray[np.bool_], full: float) -> Grey:
+def _without_annotation(luma: FloatArray, strong: NDArray[np.bool_], fringed: NDArray[np.bool_], full: float) -> Grey:
     """The grey scan with the coloured pixels, and the faint fringe that compression drew round them, filled in."""
-    hole = _grown(strong | (_grown(strong, 9) & (residual > NOISE)), 3)
     share = 100 * np.count_nonzero(strong) / strong.size
     note = f"coloured marks on {share:.2g} % of the image were left out and filled from the grey around them"
-    return Grey(filled(luma, hole) * np.float32(full), (note,))
+    return Grey(filled(luma, _grown(fringed, 3)) * np.float32(full), (note,))
 
 
 def filled(image: FloatArray, hole: NDArray[np.bool_]) -> FloatArray:
@@ -152,8 +164,8 @@ def _from_color_map(scaled: FloatArray, foreground: NDArray[np.bool_]) -> tuple[
     import cv2
     from scipy.spatial import cKDTree
 
-    pixels = scaled[foreground]
-    sample = pixels[:: max(1, len(pixels) // 4096)]
+    pixels = scaled[:, foreground].T
+    sample = pixels[:: max(1, len(pixels) // 1000)]
     ramp = np.arange(256, dtype=np.uint8)[:, None]
     fits = []
     for name in ("jet", "turbo", "rainbow", "hot", "viridis", "plasma", "inferno", "magma", "parula"):

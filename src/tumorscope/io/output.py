@@ -7,7 +7,7 @@ import io as streams
 import os
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +64,8 @@ def atomic(path: str | Path) -> Iterator[Path]:
             "check space and permissions, or choose another folder"
         ) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # gone by the rename, or its folder never was
+            temporary.unlink()
 
 
 def write_image(path: str | Path, image: NDArray) -> None:

@@ -116,7 +116,8 @@ def _meaning(path: Path, page: Any, stored: NDArray, coloured: bool) -> tuple[ND
     if photometric not in (0, 1, 2, 3, 4, 5, 32844) and not (photometric == 6 and page.compression in (6, 7)):
         raise ScanError(f"{label(path)}: its colour space ({page.photometric.name}) is not supported; save it as RGB")
     if photometric == 3 and page.colormap is not None and not coloured:
-        return np.moveaxis(np.asarray(page.colormap)[:, stored], 0, -1), 65535.0
+        colours = (np.asarray(page.colormap) >> 8).astype(np.uint8)  # 16-bit entries that hold 8 bits, times 256 or 257
+        return np.moveaxis(colours[:, stored], 0, -1), 255.0
     if stored.dtype.kind == "b":
         stored = stored.astype(np.uint8) * np.uint8(255)
     if stored.dtype.kind == "f":

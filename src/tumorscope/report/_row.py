@@ -20,7 +20,7 @@ STATES = {
 }
 NO_SPACING = "in pixels: the file does not state the size of a pixel"
 SIDES = {
-    True: "Marked R and L: the patient's right is on the left of the picture.",
+    True: "The file states left and right: the patient's right is on the left of axial and coronal pictures.",
     False: "This file does not say which side is left.",
 }
 

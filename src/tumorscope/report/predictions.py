@@ -48,29 +48,24 @@ def predict(
 
     Parameters
     ----------
-    inputs : sequence of str or Path
-        Files, folders, patterns, manifests, DICOM folders, as for `tumorscope.io.discover`.
-    out : str or Path
-        Folder of the results; made if it does not exist.
-    model : str, Path or None
+    inputs, out
+        What `tumorscope.io.discover` takes, and the folder of the results.
+    model
         A bundle; the embedded scout by default.
-    channel : int or None
-        The sequence to read from files that hold several, counted from 0.
-    masks, overlays, report : bool
-        What is written beside ``predictions.csv``.
-    workers : int or None
-        Scans worked on at once.
-    overwrite : bool
+    channel, masks, workers
+        As for `tumorscope.inference.batch.Options`.
+    overlays, report, identifiers
+        Whether ``OUT/overlays``, ``OUT/report.html``, ``OUT/identifiers.csv`` are written. Only the last
+        names the patients of DICOM files.
+    overwrite
         Whether results that ``out`` holds already are replaced.
-    identifiers : bool
-        Whether ``OUT/identifiers.csv`` names the patients of DICOM files; nothing else ever does.
-    watch : callable or None
+    watch
         Called with the number of scans; what it gives takes each result too (a progress bar).
 
     Returns
     -------
     Summary
-        The counts; a scan that failed is a row with its error, not an exception.
+        A scan that failed counts in it; it is no exception.
 
     Raises
     ------

@@ -62,9 +62,9 @@ class Training(Dataset[Batch]):
     """
 
     def __init__(self, cache: Cache, recipe: Recipe, epoch: int) -> None:
-        self.cache, self.settings, self.size = cache, recipe.augmentation, recipe.phase_at(epoch).size
+        self.cache, self.settings, self.size = cache, recipe.augmentation_at(epoch), recipe.phase_at(epoch).size
         self.key = (recipe.seed, epoch)
-        self.order = draw_epoch(cache.table, recipe.data, recipe.seed, epoch)
+        self.order = draw_epoch(cache.table, recipe.data_at(epoch), recipe.seed, epoch)
         train = cache.table["split"].to_numpy() == "train"
         self.labels = cache.table["label"].to_numpy()
         self.known = cache.table["has_mask"].to_numpy()

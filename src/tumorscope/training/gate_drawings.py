@@ -16,10 +16,11 @@ from PIL import ImageDraw, ImageFont
 
 from tumorscope.training.gate_bodies import SIDE, Image, Rng, blob, texture
 
-WORDS = (
+SENTENCE = (
     "the of and to in patient report scan slice finding left right region value table figure 12.5 0.8 2024 "
     "method result with without normal signal mm total invoice date address order chapter measured copy page"
-).split()
+)
+WORDS = SENTENCE.split()
 FONTS = sorted((Path(matplotlib.get_data_path()) / "fonts" / "ttf").glob("*.ttf"))
 
 

@@ -157,7 +157,9 @@ def _vessels(rng: Rng, x: float, y: float, count: int, width: float) -> Image:
         for _ in range(int(rng.integers(12, 40))):
             angle += rng.normal(0, 0.12)
             step = point + 0.015 * np.array([np.cos(angle), np.sin(angle)])
-            cv2.line(layer, tuple(int(v * SIDE) for v in point), tuple(int(v * SIDE) for v in step), 1.0, max(int(size), 1))
+            cv2.line(
+                layer, tuple(int(v * SIDE) for v in point), tuple(int(v * SIDE) for v in step), 1.0, max(int(size), 1)
+            )
             point, size = step, size * 0.985
         if size > 1:
             paths += [(point, angle + 0.4, size * 0.75), (point, angle - 0.4, size * 0.75)]
@@ -227,7 +229,9 @@ def nuclear(rng: Rng) -> Image:
 def scope(rng: Rng) -> Image:
     """Endoscopy or dermoscopy: a smooth reddish scene behind a round or cut-off stop."""
     y, x = _grid()
-    image = 0.55 + 0.15 * texture(rng, 2.2) - 0.5 * _soft(blob(rng, *rng.uniform(0.3, 0.7, 2), 0.15, 0.15, rough=0.2), 15)
+    image = (
+        0.55 + 0.15 * texture(rng, 2.2) - 0.5 * _soft(blob(rng, *rng.uniform(0.3, 0.7, 2), 0.15, 0.15, rough=0.2), 15)
+    )
     image += np.clip(texture(rng, 1.5) - 2.3, 0, 1)
     stop = np.hypot(x - 0.5, y - 0.5) < 0.5 if rng.random() < 0.6 else (np.abs(x - 0.5) + np.abs(y - 0.5)) < 0.75
     image = np.clip(image * stop, 0, 1).astype(np.float32)

@@ -100,7 +100,9 @@ def sample_slices() -> Iterator[Picture]:
     path = folder / "mpl-data/sample_data/s1045.ima.gz"
     if path.exists():
         with gzip.open(path) as stream:
-            yield Picture(np.frombuffer(stream.read(), np.uint16).reshape(256, 256).astype(np.float32), "samples", path.name)
+            yield Picture(
+                np.frombuffer(stream.read(), np.uint16).reshape(256, 256).astype(np.float32), "samples", path.name
+            )
     path = _package("nibabel") / "tests/data/example4d.nii.gz"
     if path.exists():
         volume = np.asarray(nibabel.load(path).dataobj, np.float32)[..., 0]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import tomllib
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from tumorscope.errors import RecipeError, look_up
 
@@ -34,14 +35,6 @@ class Input(Section):
     cache_size: int = Field(224, ge=32, description="side of the prepared squares that augmentation draws from, px")
     crop: Literal["auto", "hard", "soft", "none"] = Field("auto", description="how the head is found")
     enhance: Literal["none", "musica"] = Field("none", description="enhancement after normalisation")
-
-
-class Phase(Section):
-    """A stretch of epochs at one image size."""
-
-    epochs: int = Field(ge=1, description="passes of `data.epoch_scans` scans")
-    size: int = Field(ge=32, multiple_of=32, description="side of the network's square, px")
-    batch: int = Field(16, ge=2, description="scans in a step")
 
 
 class Optimiser(Section):
@@ -101,6 +94,27 @@ class Augmentation(Section):
     distract: float = Field(0.3, ge=0, le=1, description="healthy tissue of another scan pasted in, not a lesion")
 
 
+class Phase(Section):
+    """A stretch of epochs at one image size; it may change what is drawn, done and weighed."""
+
+    epochs: int = Field(ge=1, description="passes of `data.epoch_scans` scans")
+    size: int = Field(ge=32, multiple_of=32, description="side of the network's square, px")
+    batch: int = Field(16, ge=2, description="scans in a step")
+    rate: float | None = Field(None, gt=0, description="highest rate of a new cosine that starts with this phase")
+    weights: dict[str, float] = Field(default_factory=dict, description="replaces `data.weights`")
+    augmentation: dict[str, float] = Field(default_factory=dict, description="replaces keys of `augmentation`")
+    loss: dict[str, float] = Field(default_factory=dict, description="replaces keys of `loss`")
+
+    @field_validator("augmentation", "loss")
+    @classmethod
+    def _known_keys(cls, values: dict[str, float], info: ValidationInfo) -> dict[str, float]:
+        section: type[Section] = {"augmentation": Augmentation, "loss": Loss}[str(info.field_name)]
+        for key in values:
+            look_up(key, section.model_fields, f"key in a phase's {info.field_name}", RecipeError)
+        section.model_validate(values)
+        return values
+
+
 class Recipe(Section):
     """How a model is trained.
 
@@ -136,6 +150,36 @@ class Recipe(Section):
                 return phase
             epoch -= phase.epochs
         return self.phases[-1]
+
+    def data_at(self, epoch: int) -> Data:
+        """What is drawn in ``epoch``."""
+        weights = self.phase_at(epoch).weights
+        return self.data.model_copy(update={"weights": weights}) if weights else self.data
+
+    def augmentation_at(self, epoch: int) -> Augmentation:
+        """What is done to the scans of ``epoch``."""
+        return self.augmentation.model_copy(update=self.phase_at(epoch).augmentation)
+
+    def loss_at(self, epoch: int) -> Loss:
+        """Weights of the loss in ``epoch``."""
+        return self.loss.model_copy(update=self.phase_at(epoch).loss)
+
+    def rate_at(self, step: int) -> float:
+        """Learning rate at an optimiser step, counted from 0: one warm-up, then a cosine that ends with the run
+        or where a phase with a ``rate`` of its own begins.
+        """  # noqa: D205
+        settings = self.optimiser
+        steps = [phase.epochs * (self.data.epoch_scans // phase.batch) for phase in self.phases]
+        warm = max(1, round(settings.warmup * sum(steps)))
+        if step < warm:
+            return settings.rate * (step + 1) / warm
+        begins = [i for i, phase in enumerate(self.phases) if i == 0 or phase.rate is not None]
+        begin = max(i for i in begins if step >= sum(steps[:i]))
+        end = next((i for i in begins if i > begin), len(self.phases))
+        start = max(warm, sum(steps[:begin]))
+        share = min(1.0, (step - start) / max(1, sum(steps[:end]) - start))
+        rate = self.phases[begin].rate or settings.rate
+        return settings.final_rate + (rate - settings.final_rate) * 0.5 * (1 + math.cos(math.pi * share))
 
 
 def names() -> list[str]:

@@ -42,7 +42,7 @@ class DetectSegment(L.LightningModule):
     def training_step(self, batch: Batch, _: int) -> Tensor:
         """Weighted sum of the recipe's losses."""
         mask, score = self(batch["image"])
-        weights = self.recipe.loss
+        weights = self.recipe.loss_at(self.current_epoch)
         terms = {
             "pixel": pixel_loss(mask, batch["mask"], batch["known"]),
             "dice": dice_loss(mask, batch["mask"], batch["known"]),
@@ -93,21 +93,15 @@ class DetectSegment(L.LightningModule):
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.optimiser.clip)
 
     def configure_optimizers(self) -> dict[str, Any]:
-        """AdamW, decay on matrices only, linear warm-up and one cosine by step."""
+        """AdamW, decay on matrices only, the recipe's rate by step."""
         settings = self.recipe.optimiser
         matrices = [p for p in self.network.parameters() if p.ndim > 1]
         vectors = [p for p in self.network.parameters() if p.ndim <= 1]
         groups = [{"params": matrices, "weight_decay": settings.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
         optimiser = torch.optim.AdamW(groups, lr=settings.rate, fused=True)
-        steps = sum(phase.epochs * (self.recipe.data.epoch_scans // phase.batch) for phase in self.recipe.phases)
-        warm = max(1, round(settings.warmup * steps))
-        floor = settings.final_rate / settings.rate
 
         def factor(step: int) -> float:
-            if step < warm:
-                return (step + 1) / warm
-            share = min(1.0, (step - warm) / max(1, steps - warm))
-            return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * share))
+            return self.recipe.rate_at(step) / settings.rate
 
         schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, factor)
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

@@ -102,8 +102,7 @@ def train(
     else:
         table = with_split(manifest.load(sources), recipe)
         run.mkdir(parents=True, exist_ok=True)
-        with io.atomic(run / "manifest.parquet") as path:
-            table.write_parquet(path)
+        manifest.write(table, run / "manifest.parquet")
     with io.atomic(run / "recipe.json") as path:
         path.write_text(recipe.model_dump_json(indent=2), encoding="utf-8")
     L.seed_everything(recipe.seed, workers=True)

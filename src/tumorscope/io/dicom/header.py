@@ -14,6 +14,9 @@ from tumorscope.io.decoding import decoding, label
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
+# Differences that rounding leaves between slices of one stack: in direction cosines, and in millimetres of spacing.
+ANGLE, SIZE = 0.005, 0.001
+
 # Objects with pixel data that are no scans: segmentation, label map segmentation, radiotherapy dose.
 _NO_SCANS = {
     "1.2.840.10008.5.1.4.1.1.66.4": "segmentation",
@@ -104,6 +107,16 @@ class Place:
     def is_known(self) -> bool:
         """Whether all three are there."""
         return None not in (self.position, self.orientation, self.spacing)
+
+    def stacks_with(self, other: Place) -> bool:
+        """Whether two frames have one orientation and spacing, but for rounding."""
+        pairs = ((self.orientation, other.orientation, ANGLE), (self.spacing, other.spacing, SIZE))
+        for own, its, tolerance in pairs:
+            if (own is None) != (its is None):
+                return False
+            if own is not None and its is not None and not np.allclose(own, its, rtol=0, atol=tolerance):
+                return False
+        return (self.position is None) == (other.position is None)
 
 
 def is_enhanced(data: Dataset) -> bool:

@@ -49,14 +49,9 @@ class Header:
     shape: tuple[int, int, int]
     place: Place
 
-    @property
-    def key(self) -> tuple[object, ...]:
-        """Files with equal keys stack: series, size, orientation and spacing. A multi-frame file stands alone."""
-        if self.frames > 1:
-            return (self.series, self.path)
-        orientation = tuple(np.round(self.place.orientation or (), 3).tolist())
-        spacing = tuple(np.round(self.place.spacing or (), 3).tolist())
-        return (self.series, self.shape, orientation, spacing, self.place.position is not None)
+    def stacks_with(self, other: Header) -> bool:
+        """Whether two files of one series and size also share orientation and spacing; multi-frame files never do."""
+        return self.frames == other.frames == 1 and self.place.stacks_with(other.place)
 
 
 @dataclass(frozen=True)
@@ -125,7 +120,7 @@ def group(paths: Iterable[Path]) -> Groups:
     number, their files by instance number, then by name.
     """
     found = Groups()
-    members: dict[tuple[object, ...], list[Header]] = {}
+    members: dict[tuple[str, tuple[int, int, int]], list[list[Header]]] = {}
     for path in sorted(paths, key=lambda p: natural(str(p))):
         try:
             header = header_of(path)
@@ -134,9 +129,15 @@ def group(paths: Iterable[Path]) -> Groups:
             continue
         if header is None:
             found.left_out.append(path)
+            continue
+        stacks = members.setdefault((header.series, header.shape), [])
+        home = next((headers for headers in stacks if header.stacks_with(headers[0])), None)
+        if home is None:
+            stacks.append([header])
         else:
-            members.setdefault(header.key, []).append(header)
-    found.series = [Series(tuple(sorted(headers, key=lambda h: h.instance))) for headers in members.values()]
+            home.append(header)
+    lists = [headers for stacks in members.values() for headers in stacks]
+    found.series = [Series(tuple(sorted(headers, key=lambda h: h.instance))) for headers in lists]
     found.series.sort(key=lambda s: (s.number is None, s.number or 0))
     return found
 

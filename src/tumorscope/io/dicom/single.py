@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-
 from tumorscope.io.decoding import noted
 from tumorscope.io.dicom.assemble import flat_scan, loose_scan, stacked_scan
 from tumorscope.io.dicom.header import Place, bits_of, is_enhanced, load, modality_of, notes_of, number, place_of
@@ -47,10 +45,14 @@ def read_dicom(path: Path, *, channel: int | None, max_pixels: int) -> Scan:
 
 def _main_orientation(places: list[Place]) -> tuple[list[int], tuple[str, ...]]:
     """Frames of the orientation and spacing that most frames have; a localiser holds several."""
-    groups: dict[tuple[float, ...], list[int]] = {}
+    groups: list[list[int]] = []
     for index, place in enumerate(places):
-        key = tuple(np.round((*(place.orientation or ()), *(place.spacing or ())), 3).tolist())
-        groups.setdefault(key, []).append(index)
-    kept = max(groups.values(), key=len)
+        home = next((group for group in groups if place.stacks_with(places[group[0]])), None)
+        if home is None:
+            groups.append([index])
+        else:
+            home.append(index)
+    kept = max(groups, key=len)
     rest = len(places) - len(kept)
-    return kept, (f"{rest} frames of other orientations in the same file were left out",) if rest else ()
+    frames = "1 frame" if rest == 1 else f"{rest} frames"
+    return kept, (f"{frames} of other orientations in the same file left out",) if rest else ()

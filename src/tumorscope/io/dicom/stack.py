@@ -101,14 +101,7 @@ def arrange(
     points = np.asarray(positions, np.float64)
     normal = normal_of(orientation)
     distance = points @ normal
-    ranked = sorted(range(len(points)), key=lambda i: (distance[i], order[i]))
-    places: list[list[int]] = []
-    for index in ranked:
-        if places and distance[index] - distance[places[-1][0]] < SAME_PLACE:
-            places[-1].append(index)
-        else:
-            places.append([index])
-    members = [tuple(sorted(place, key=lambda i: order[i])) for place in places]
+    members = _places(distance, order)
     notes: list[str] = []
     counts = {len(place) for place in members}
     repeats = counts.pop() if len(counts) == 1 else 1
@@ -127,6 +120,17 @@ def arrange(
     if off > UNEVEN * np.linalg.norm(step) and len(members) > 1:
         notes.append(f"slices are unevenly spaced (up to {off:.1f} mm off); positions across slices are approximate")
     return Stack(tuple(filled), repeats, plane_affine(first, orientation, spacing, step), tuple(notes))
+
+
+def _places(distance: NDArray[np.float64], order: Sequence[float]) -> list[tuple[int, ...]]:
+    """Indices of the images at each position along the normal, by ``order`` within one."""
+    places: list[list[int]] = []
+    for index in sorted(range(len(distance)), key=lambda i: (distance[i], order[i])):
+        if places and distance[index] - distance[places[-1][0]] < SAME_PLACE:
+            places[-1].append(index)
+        else:
+            places.append([index])
+    return [tuple(sorted(place, key=lambda i: order[i])) for place in places]
 
 
 def _slots(distance: NDArray[np.float64], notes: list[str]) -> list[int]:
