@@ -182,10 +182,14 @@ def _thick_parts(mask: GreyArray) -> GreyArray | None:
     count, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
     side = max(mask.shape)
     depth = cv2.distanceTransform(cv2.copyMakeBorder(mask, 1, 1, 1, 1, cv2.BORDER_REPLICATE), cv2.DIST_L2, 3)
-    radius = np.zeros(count, np.float32)
-    np.maximum.at(radius, labels[mask > 0], depth[1:-1, 1:-1][mask > 0])
+    depth = depth[1:-1, 1:-1]
     bars = _bar_like(stats, mask.shape)
-    radius[bars] = 0
+    radius = np.zeros(count, np.float32)
+    for part in range(1, count):
+        left, top, width, height, area = stats[part]
+        if area >= 2 * (THICKNESS * side) ** 2 and not bars[part]:  # less cannot hold a disc of this radius
+            place = slice(top, top + height), slice(left, left + width)
+            radius[part] = depth[place][labels[place] == part].max()
     largest = radius.max()
     if largest < THICKNESS * side or stats[radius.argmax(), cv2.CC_STAT_AREA] < SMALLEST_HEAD * mask.size:
         return None

@@ -233,9 +233,9 @@ def detail(view: View) -> Measures:
     found["speck"] = float(fast[core].mean())
     angle = cv2.phase(dx, dy)[core] * np.float32(12 / np.pi)
     turn = np.bincount(angle.astype(np.intp) % 12, weights=inner, minlength=12)
-    turn = turn / max(float(turn.sum()), 1e-6)
-    found["direction_most"] = float(turn.max())
-    found["direction_least"] = float(turn.min())
+    whole = max(float(turn.sum()), 1e-6)
+    found["direction_most"] = float(turn.max()) / whole
+    found["direction_least"] = float(turn.min()) / whole
     found["direction_upright"] = float(turn[0] + turn[-1] + turn[5] + turn[6])
     jxx, jyy, jxy = (cv2.blur(a, (7, 7)) for a in (dx * dx, dy * dy, dx * dy))
     coherence = cv2.magnitude(jxx - jyy, 2 * jxy) / (jxx + jyy + 1e-5)

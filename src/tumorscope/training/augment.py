@@ -92,7 +92,8 @@ def look(
     if rng.random() < settings.jpeg:
         eight = np.clip(image * 255, 0, 255).astype(np.uint8)
         quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(30, 90))]
-        image = cv2.imdecode(cv2.imencode(".jpg", eight, quality)[1], cv2.IMREAD_GRAYSCALE).astype(np.float32) / 255
+        decoded = cv2.imdecode(cv2.imencode(".jpg", eight, quality)[1], cv2.IMREAD_GRAYSCALE)
+        image = np.asarray(decoded, np.float32) / np.float32(255)
     image = normalize(image, where=head if head.sum() > 100 else None)
     return Sample(image, sample.mask, head)
 

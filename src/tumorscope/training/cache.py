@@ -141,7 +141,7 @@ def _write(
             for image, plane, row in slices:
                 images.append(image)
                 planes.append(plane)
-                spread.append(quantiles(image.astype(np.float32) / 255, (plane & HEAD_BIT).astype(bool)))
+                spread.append(quantiles(image.astype(np.float32) / np.float32(255), (plane & HEAD_BIT).astype(bool)))
                 rows.append(row)
             if progress:
                 progress(done, len(records))

@@ -95,7 +95,7 @@ def look(bundle: Bundle, row: dict[str, Any]) -> Seen | None:
 
 def _choose_mask(seen: list[Seen], shown: NDArray[np.bool_]) -> tuple[dict[str, float], dict[str, float]]:
     """Mask thresholds and their Dice and false-mask rate; ``shown`` tells where the decision allows a mask."""
-    marked = [i for i, one in enumerate(seen) if one.label == 1 and one.truth is not None]
+    marked = [(i, one.truth) for i, one in enumerate(seen) if one.label == 1 and one.truth is not None]
     healthy = [i for i, one in enumerate(seen) if one.label == 0]
     best: tuple[tuple[bool, float], dict[str, float], dict[str, float]] | None = None
     for mask, seed, area in itertools.product(MASK, SEED, AREA):
@@ -108,7 +108,7 @@ def _choose_mask(seen: list[Seen], shown: NDArray[np.bool_]) -> tuple[dict[str, 
             return lesions(seen[i].probability, mask=mask, seed=seed, min_size=area * seen[i].head_area)
 
         false = float(np.mean([segment(i).any() for i in healthy]))
-        score = float(np.mean([dice(segment(i), seen[i].truth, empty="one") for i in marked])) if marked else 0.0
+        score = float(np.mean([dice(segment(i), truth, empty="one") for i, truth in marked])) if marked else 0.0
         allowed = false <= FALSE_MASKS
         rank = (allowed, score if allowed else -false)
         if best is None or rank > best[0]:

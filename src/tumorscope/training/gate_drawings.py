@@ -11,6 +11,7 @@ from pathlib import Path
 import cv2
 import matplotlib
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image as Pillow
 from PIL import ImageDraw, ImageFont
 
@@ -29,7 +30,7 @@ def _font(rng: Rng, size: int) -> ImageFont.FreeTypeFont:
 
 
 def _as_image(canvas: Pillow.Image) -> Image:
-    return np.asarray(canvas, np.float32) / 255
+    return np.asarray(canvas, np.float32) / np.float32(255)
 
 
 def text(rng: Rng) -> Image:
@@ -64,7 +65,8 @@ def chart(rng: Rng) -> Image:
     elif kind == 1:
         axes.bar(np.arange(count), rng.random(count), color=rng.random(3))
     elif kind == 2:
-        axes.scatter(*rng.standard_normal((2, 10 * count)), c=rng.random(10 * count), s=rng.uniform(2, 80))
+        across, up = rng.standard_normal((2, 10 * count))
+        axes.scatter(across, up, c=rng.random(10 * count), s=rng.uniform(2, 80))
     elif kind == 3:
         axes.pie(rng.random(3 + count // 6))
     elif kind == 4:
@@ -75,7 +77,7 @@ def chart(rng: Rng) -> Image:
         axes.set_axis_off()
     painter = FigureCanvasAgg(figure)
     painter.draw()
-    return np.asarray(painter.buffer_rgba(), np.float32)[..., :3] / 255
+    return np.asarray(painter.buffer_rgba(), np.float32)[..., :3] / np.float32(255)
 
 
 def screen(rng: Rng) -> Image:
@@ -91,7 +93,7 @@ def screen(rng: Rng) -> Image:
         if rng.random() < 0.7:
             word, size = str(rng.choice(WORDS)), float(rng.uniform(0.3, 0.8))
             cv2.putText(canvas, word, (x + 3, y + 12), cv2.FONT_HERSHEY_SIMPLEX, size, tone, 1, cv2.LINE_AA)
-    return canvas.astype(np.float32) / 255
+    return canvas.astype(np.float32) / np.float32(255)
 
 
 def shapes(rng: Rng) -> Image:
@@ -113,7 +115,7 @@ def shapes(rng: Rng) -> Image:
         else:
             end = (int(rng.integers(0, SIDE)), int(rng.integers(0, SIDE)))
             cv2.line(canvas, (x, y), end, value, abs(fill), cv2.LINE_AA)
-    return canvas.astype(np.float32) / 255
+    return canvas.astype(np.float32) / np.float32(255)
 
 
 def cartoon(rng: Rng) -> Image:
@@ -136,7 +138,7 @@ def cartoon(rng: Rng) -> Image:
         inside = np.zeros((SIDE, SIDE), np.uint8)
         cv2.ellipse(inside, (128, 128), axes, 0, 0, 360, 1, -1)
         canvas[folds & inside.astype(bool)] = ink
-    return canvas.astype(np.float32) / 255
+    return canvas.astype(np.float32) / np.float32(255)
 
 
 def pattern(rng: Rng) -> Image:
@@ -165,6 +167,7 @@ def pattern(rng: Rng) -> Image:
 def noise(rng: Rng) -> Image:
     """Noise of many kinds: white, 1/f, blobs, salt and pepper, speckle, colour; sometimes inside a disc."""
     kind = rng.integers(7)
+    image: NDArray[np.floating]
     if kind == 0:
         image = rng.random((SIDE, SIDE))
     elif kind == 1:
@@ -191,7 +194,8 @@ def leaves(rng: Rng) -> Image:
     for _ in range(int(rng.integers(20, 400))):
         radius = min(0.01 / max(rng.random(), 0.02) ** 0.9, 0.5)
         ratio = rng.uniform(0.4, 1)
-        leaf = blob(rng, *rng.random(2), radius, radius * ratio, angle=rng.uniform(0, 3), rough=rng.uniform(0, 0.3))
+        x, y = rng.random(2)
+        leaf = blob(rng, x, y, radius, radius * ratio, angle=rng.uniform(0, 3), rough=rng.uniform(0, 0.3))
         shade = np.clip(rng.random() + 0.15 * rng.standard_normal(3), 0, 1)
         canvas[leaf] = shade
     canvas *= (1 + 0.1 * texture(rng, rng.uniform(0.8, 1.5)) + 0.2 * texture(rng, 2.5))[..., None]

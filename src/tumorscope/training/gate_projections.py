@@ -220,7 +220,7 @@ def nuclear(rng: Rng) -> Image:
         image += 0.15 * _soft(blob(rng, middle + side * 0.16, 0.45, 0.02, 0.2, angle=-side * 0.15), 3)
     for _ in range(rng.integers(2, 9)):
         image += rng.uniform(0.2, 1) * _soft(blob(rng, rng.uniform(0.4, 0.6), rng.uniform(0.1, 0.9), 0.015, 0.015), 2)
-    image = rng.poisson(np.clip(image, 0, 1) * 60) / 60
+    image = (rng.poisson(np.clip(image, 0, 1) * 60) / 60).astype(np.float32)
     if rng.random() < 0.4:
         image = 1 - image
     return np.clip(image, 0, 1).astype(np.float32)
@@ -229,9 +229,8 @@ def nuclear(rng: Rng) -> Image:
 def scope(rng: Rng) -> Image:
     """Endoscopy or dermoscopy: a smooth reddish scene behind a round or cut-off stop."""
     y, x = _grid()
-    image = (
-        0.55 + 0.15 * texture(rng, 2.2) - 0.5 * _soft(blob(rng, *rng.uniform(0.3, 0.7, 2), 0.15, 0.15, rough=0.2), 15)
-    )
+    middle_x, middle_y = rng.uniform(0.3, 0.7, 2)
+    image = 0.55 + 0.15 * texture(rng, 2.2) - 0.5 * _soft(blob(rng, middle_x, middle_y, 0.15, 0.15, rough=0.2), 15)
     image += np.clip(texture(rng, 1.5) - 2.3, 0, 1)
     stop = np.hypot(x - 0.5, y - 0.5) < 0.5 if rng.random() < 0.6 else (np.abs(x - 0.5) + np.abs(y - 0.5)) < 0.75
     image = np.clip(image * stop, 0, 1).astype(np.float32)

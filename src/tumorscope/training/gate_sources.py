@@ -78,7 +78,7 @@ def brain_slices(data: Path) -> Iterator[Picture]:
         for path in sorted((data / folder).glob("*.[jJ]*[gG]")):
             yield Picture(_read(path), source, path.name)
     for path in sorted((data / "progression").glob("*/*_Scan_*.nii.gz")):
-        volume = np.asarray(nibabel.load(path).dataobj, np.float32)
+        volume = np.asarray(nibabel.nifti1.load(path).dataobj, np.float32)
         for k in range(volume.shape[2]):
             if np.ptp(volume[..., k]) > 0:
                 yield Picture(np.rot90(volume[..., k]).copy(), "progression", f"{path.parent.name}/{path.name}:{k}")
@@ -105,7 +105,7 @@ def sample_slices() -> Iterator[Picture]:
             )
     path = _package("nibabel") / "tests/data/example4d.nii.gz"
     if path.exists():
-        volume = np.asarray(nibabel.load(path).dataobj, np.float32)[..., 0]
+        volume = np.asarray(nibabel.nifti1.load(path).dataobj, np.float32)[..., 0]
         for k in range(volume.shape[2]):
             yield Picture(np.rot90(volume[..., k]).copy(), "samples", f"{path.name}:{k}")
 

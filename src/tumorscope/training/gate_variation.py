@@ -29,7 +29,7 @@ def _field(rng: Rng, shape: tuple[int, ...], slope: float) -> Image:
 def weather(rng: Rng, pixels: Plane) -> Plane:
     """A picture (0…255) after chance gamma, window, blur, noise, shrinking, margins and JPEG."""
     if rng.random() < 0.5:
-        pixels = 255 * (pixels / 255) ** float(np.exp(rng.uniform(-0.7, 0.7)))
+        pixels = (255 * (pixels / 255) ** float(np.exp(rng.uniform(-0.7, 0.7)))).astype(np.float32)
     if rng.random() < 0.2:
         pixels = np.clip((pixels - rng.uniform(0, 25)) * rng.uniform(1, 1.8), 0, 255)
     if rng.random() < 0.3:
@@ -51,13 +51,13 @@ def weather(rng: Rng, pixels: Plane) -> Plane:
     pixels = np.clip(pixels, 0, 255)
     if rng.random() < 0.5:
         _, coded = cv2.imencode(".jpg", pixels.astype(np.uint8), [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(30, 96))])
-        pixels = cv2.imdecode(coded, cv2.IMREAD_GRAYSCALE)
+        pixels = np.asarray(cv2.imdecode(coded, cv2.IMREAD_GRAYSCALE), np.float32)
     return np.ascontiguousarray(pixels, np.float32)
 
 
 def turned(rng: Rng, pixels: Plane) -> Plane:
     """One of the eight rotations and mirror images."""
-    pixels = np.rot90(pixels, rng.integers(4))
+    pixels = np.rot90(pixels, int(rng.integers(4)))
     return np.ascontiguousarray(pixels[:, ::-1] if rng.random() < 0.5 else pixels)
 
 

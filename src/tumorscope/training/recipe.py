@@ -108,7 +108,7 @@ class Phase(Section):
     @field_validator("augmentation", "loss")
     @classmethod
     def _known_keys(cls, values: dict[str, float], info: ValidationInfo) -> dict[str, float]:
-        section: type[Section] = {"augmentation": Augmentation, "loss": Loss}[str(info.field_name)]
+        section: type[Section] = Augmentation if info.field_name == "augmentation" else Loss
         for key in values:
             look_up(key, section.model_fields, f"key in a phase's {info.field_name}", RecipeError)
         section.model_validate(values)

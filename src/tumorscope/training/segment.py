@@ -39,6 +39,10 @@ class DetectSegment(L.LightningModule):
         """Mask logits (N, 1, S, S) and head logits (N,)."""
         return self.network(image.contiguous(memory_format=torch.channels_last))
 
+    def on_train_epoch_start(self) -> None:
+        """Seed dropout anew for each epoch, so that a resumed run draws what an unbroken one draws."""
+        torch.manual_seed(self.recipe.seed * 100_003 + self.current_epoch)
+
     def training_step(self, batch: Batch, _: int) -> Tensor:
         """Weighted sum of the recipe's losses."""
         mask, score = self(batch["image"])
@@ -92,7 +96,7 @@ class DetectSegment(L.LightningModule):
         """Clip the gradient's norm here: Lightning's own way refuses a fused optimiser."""
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.optimiser.clip)
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> Any:
         """AdamW, decay on matrices only, the recipe's rate by step."""
         settings = self.recipe.optimiser
         matrices = [p for p in self.network.parameters() if p.ndim > 1]
