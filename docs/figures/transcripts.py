@@ -65,9 +65,10 @@ def renew(page: Path) -> None:
             at = match.start("shown") - match.start()
             return match[0][:at] + shown + "```\n"
 
-        text = FENCE.sub(fill, text)
-    page.write_text(text, encoding="utf-8")
-    print(page.relative_to(ROOT))
+        renewed = FENCE.sub(fill, text)
+    if renewed != text:
+        page.write_text(renewed, encoding="utf-8")
+        print(page.relative_to(ROOT))
 
 
 def main(pages: list[str]) -> None:

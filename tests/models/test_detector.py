@@ -6,13 +6,13 @@ import pytest
 import torch
 
 from tumorscope.errors import RecipeError
-from tumorscope.models.segmenters import build
+from tumorscope.models.segmenters import DetectorSegmenter
 from tumorscope.training import recipe
 
 
 def test_scout_fits_the_git_limit_in_half_precision() -> None:
     with torch.device("meta"):
-        network = build(recipe.load("scout").model)
+        network = DetectorSegmenter(**recipe.load("scout").model.model_dump())
     assert 2 * sum(value.numel() for value in network.state_dict().values()) < 14e6
 
 
@@ -21,7 +21,7 @@ def test_outputs_have_the_stated_shapes_and_gradients_flow(architecture: str) ->
     settings = recipe.Model(
         architecture=architecture, encoder_channels=(8, 8, 16, 16), decoder_channels=(16, 8, 8, 8, 8)
     )
-    network = build(settings)
+    network = DetectorSegmenter(**settings.model_dump())
     mask, score = network(torch.rand(2, 1, 64, 64))
     assert mask.shape == (2, 1, 64, 64) and score.shape == (2,)
     (mask.mean() + score.mean()).backward()
@@ -31,4 +31,4 @@ def test_outputs_have_the_stated_shapes_and_gradients_flow(architecture: str) ->
 
 def test_an_unknown_architecture_gets_the_nearest() -> None:
     with pytest.raises(RecipeError, match="did you mean 'unet'"):
-        build(recipe.Model(architecture="umet"))
+        DetectorSegmenter(**recipe.Model(architecture="umet").model_dump())

@@ -75,7 +75,7 @@ def features(image: NDArray, head: BoolArray) -> NDArray[np.float64]:
     >>> values.ndim, bool(np.isfinite(values).all()), len(values) == len(feature_names())
     (1, True, True)
     """
-    groups = measure(image, head)
+    groups = measure(image, head if head.any() else np.ones_like(head))
     values = np.array([value for group in groups.values() for value in group.values()], np.float64)
     return np.clip(np.nan_to_num(values, posinf=FEATURE_LIMIT, neginf=-FEATURE_LIMIT), -FEATURE_LIMIT, FEATURE_LIMIT)
 

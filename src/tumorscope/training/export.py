@@ -21,8 +21,7 @@ from tumorscope.datasets import manifest
 from tumorscope.errors import BundleError
 from tumorscope.inference import bundle as bundles
 from tumorscope.inference.bundle import Bundle, BundleMetadata, Thresholds, Training
-from tumorscope.models.segmenters import DetectorSegmenter, build
-from tumorscope.models.segmenters.detector import Exported
+from tumorscope.models.segmenters import DetectorSegmenter, Exported
 from tumorscope.training.calibrate import calibrate
 from tumorscope.training.losses import EVIDENCE_SHARE
 from tumorscope.training.recipe import Recipe
@@ -106,7 +105,7 @@ def export(
 
 def load_network(run: Path, recipe: Recipe) -> DetectorSegmenter:
     """The run's network with its averaged weights, ready to predict."""
-    network = build(recipe.model)
+    network = DetectorSegmenter(**recipe.model.model_dump())
     network.load_state_dict(load_file(run / WEIGHTS))
     return network.eval()
 

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tumorscope.evaluation.classification import roc_auc
-from tumorscope.models.segmenters import build
+from tumorscope.models.segmenters import DetectorSegmenter
 from tumorscope.training.data import Batch
 from tumorscope.training.losses import dice_loss, evidence, evidence_loss, pixel_loss
 from tumorscope.training.recipe import Recipe
@@ -32,7 +32,7 @@ class DetectSegment(L.LightningModule):
     def __init__(self, recipe: Recipe) -> None:
         super().__init__()
         self.recipe = recipe
-        self.network = build(recipe.model).to(memory_format=torch.channels_last)
+        self.network = DetectorSegmenter(**recipe.model.model_dump()).to(memory_format=torch.channels_last)
         self._seen: list[dict[str, Tensor]] = []
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:

@@ -156,7 +156,9 @@ def usable(table: pl.DataFrame) -> pl.DataFrame:
 
 
 def _trainer(recipe: Recipe, run: Path, progress: bool) -> L.Trainer:
-    keep = ModelCheckpoint(run / "checkpoints", filename="last", save_top_k=1, enable_version_counter=False)
+    keep = ModelCheckpoint(
+        run / "checkpoints", filename="last", save_top_k=1, enable_version_counter=False, save_on_train_epoch_end=True
+    )
     every = EMA_STEPS
     return L.Trainer(
         max_epochs=recipe.epochs,

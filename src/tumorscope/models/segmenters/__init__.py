@@ -1,5 +1,5 @@
 """Segmenters by name."""
 
-from tumorscope.models.segmenters.detector import ARCHITECTURES, DetectorSegmenter, build
+from tumorscope.models.segmenters.detector import ARCHITECTURES, DetectorSegmenter, Exported
 
-__all__ = ["ARCHITECTURES", "DetectorSegmenter", "build"]
+__all__ = ["ARCHITECTURES", "DetectorSegmenter", "Exported"]

@@ -6,7 +6,6 @@ import segmentation_models_pytorch as smp
 from torch import Tensor, nn
 
 from tumorscope.errors import RecipeError, look_up
-from tumorscope.training.recipe import Model
 
 ARCHITECTURES = {"unet": smp.Unet, "unetplusplus": smp.UnetPlusPlus}
 
@@ -16,21 +15,41 @@ class DetectorSegmenter(nn.Module):
 
     Parameters
     ----------
-    settings : Model
-        Encoder, decoder and head.
+    architecture : str
+        A name of `ARCHITECTURES`.
+    encoder : str
+        A name of segmentation-models-pytorch.
+    encoder_channels : tuple of int
+        Width of the encoder's four stages; only timm's ResNets (``tu-resnet…``) can be told.
+    decoder_channels : tuple of int
+        Width of the decoder, deepest first.
+    dropout : float
+        Before the classification head.
+
+    Raises
+    ------
+    RecipeError
+        If there is no such architecture.
     """
 
-    def __init__(self, settings: Model) -> None:
+    def __init__(
+        self,
+        architecture: str,
+        encoder: str,
+        encoder_channels: tuple[int, ...],
+        decoder_channels: tuple[int, ...],
+        dropout: float,
+    ) -> None:
         super().__init__()
-        look_up(settings.architecture, ARCHITECTURES, "architecture", RecipeError)
-        stages = {"channels": settings.encoder_channels} if settings.encoder.startswith("tu-resnet") else {}
-        self.network = ARCHITECTURES[settings.architecture](
-            settings.encoder,
+        look_up(architecture, ARCHITECTURES, "architecture", RecipeError)
+        stages = {"channels": encoder_channels} if encoder.startswith("tu-resnet") else {}
+        self.network = ARCHITECTURES[architecture](
+            encoder,
             encoder_weights=None,
             in_channels=1,
             classes=1,
-            decoder_channels=settings.decoder_channels,
-            aux_params={"classes": 1, "pooling": "avg", "dropout": settings.dropout},
+            decoder_channels=decoder_channels,
+            aux_params={"classes": 1, "pooling": "avg", "dropout": dropout},
             **stages,
         )
 
@@ -51,8 +70,3 @@ class Exported(nn.Module):
         """Probabilities instead of logits for the mask."""
         mask, score = self.network(image)
         return mask.sigmoid(), score
-
-
-def build(settings: Model) -> DetectorSegmenter:
-    """The network of a recipe with random weights."""
-    return DetectorSegmenter(settings)
