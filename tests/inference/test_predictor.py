@@ -33,6 +33,19 @@ class Porter:
         return GateResult(passed=passed, score=1.0 if passed else 0.0, reason="a head" if passed else "no head")
 
 
+class Dimmed:
+    """A bundle whose pixel probabilities are a share of what they were, with other metadata."""
+
+    def __init__(self, bundle, share, **changes):
+        values = {**bundle.metadata.model_dump(), **changes}
+        self.metadata, self._bundle, self._share = type(bundle.metadata).model_validate(values), bundle, share
+        self.path = bundle.path
+
+    def run(self, batch):
+        outputs = self._bundle.run(batch)
+        return outputs._replace(mask=outputs.mask * np.float32(self._share))
+
+
 @pytest.fixture(scope="session")
 def bundle(tiny_bundle):
     return Bundle.load(tiny_bundle, threads=1)
@@ -80,6 +93,28 @@ class TestSlice:
     )
     def test_thresholds(self, probability, word, predictor):
         assert predictor.decide(probability) == word
+
+    def test_a_network_half_as_sure_everywhere_outlines_the_same(self, tiny, bundle):
+        limits = {"tumor": 0.9, "no_tumor": 0.0, "mask": 0.5, "mask_seed": 0.7}
+        sure, unsure = (Dimmed(bundle, share, thresholds=limits) for share in (1.0, 0.5))
+        image = Scan.of(tiny.head(blob=(40, 30, 9)))
+        first, second = (Predictor(one, gate=Porter()).predict(image) for one in (sure, unsure))
+        assert second.probability < first.probability
+        assert first.mask.any()
+        assert np.array_equal(first.mask, second.mask)
+        volume = Scan.of(np.stack([tiny.head(blob=(40, 30, 9), seed=k) for k in range(4)]))
+        first, second = (Predictor(one, gate=Porter()).predict(volume) for one in (sure, unsure))
+        assert first.mask.any()
+        assert np.array_equal(first.mask, second.mask)
+
+    def test_below_the_outline_threshold_no_mask_is_drawn(self, tiny, bundle):
+        limits = {"tumor": 0.6, "no_tumor": 0.4, "outline": 1.0}
+        found = Predictor(Dimmed(bundle, 1.0, thresholds=limits), gate=Porter()).predict(
+            Scan.of(tiny.head(blob=(40, 30, 9)))
+        )
+        assert found.decision == "tumor"
+        assert not found.mask.any()
+        assert any("no region is sure enough" in note for note in found.notes)
 
     def test_refused_scans_get_no_answer(self, tiny, bundle):
         found = Predictor(bundle, gate=Porter(lambda image: False)).predict(Scan.of(tiny.head(blob=(40, 30, 9))))

@@ -77,18 +77,29 @@ def test_weights_balance_classes_and_temper_sizes() -> None:
     assert big / small == pytest.approx(np.sqrt(43 / 40))
 
 
-def test_held_out_scores_come_from_gates_that_never_saw_the_origin(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("families", [True, False])
+def test_held_out_scores_come_from_gates_that_never_saw_the_picture(
+    families: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     table, asked = made_up(), []
+    monkeypatch.setattr(gate_fit, "TOGETHER", (("source 0",), ("source 1",), ("source 2",)))
     empty = gate_fit.fit(table)
 
     def fit(part: gate_fit.Table, seed: int = 0) -> Gate:
-        asked.append(set(part.origin))
+        asked.append(part)
         return empty
 
     monkeypatch.setattr(gate_fit, "fit", fit)
-    assert np.isfinite(gate_fit.held_out(table)).all()
-    origins = set(table.origin)
-    assert sorted(sorted(origins - seen) for seen in asked) == sorted([name] for name in origins)
+    assert np.isfinite(gate_fit.held_out(table, families=families)).all()
+    assert len(asked) == 3
+    for number, part in enumerate(asked):
+        out = ~np.isin(table.name, part.name)
+        assert set(table.origin[out & table.brain]) == {f"source {number}"}
+        assert f"source {number}" not in part.origin
+        left = set(table.origin[out & ~table.brain])
+        assert left and (not left & set(part.origin)) == families
+    together = np.concatenate([table.name[~np.isin(table.name, part.name)] for part in asked])
+    assert sorted(together) == sorted(table.name)
 
 
 def test_the_threshold_moves_the_score_only() -> None:

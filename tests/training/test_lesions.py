@@ -84,3 +84,33 @@ def test_removal_declines_a_lesion_on_the_midline_and_a_lopsided_slice() -> None
     assert lesions.remove(symmetric, middle, rng) is None
     side = np.roll(middle, 25, 1)
     assert lesions.remove(rng.random((SIDE, SIDE)).astype(np.float32), side, rng) is None
+
+
+@settings(max_examples=30)
+@given(seed=st.integers(0, 10_000))
+def test_another_contrast_keeps_the_background_and_moves_equal_greys_together(seed: int, image, head) -> None:
+    stepped = np.where(head, np.round(image * 8) / 8, image).astype(np.float32)
+    out = lesions.remap(stepped, head, np.random.default_rng(seed))
+    assert out.dtype == np.float32 and np.isfinite(out).all()
+    assert np.array_equal(out[~head], stepped[~head])
+    for level in np.unique(stepped[head]):
+        assert np.ptp(out[head & (stepped == level)]) < 1e-6
+
+
+def test_another_contrast_need_not_rise(head) -> None:
+    ramp = np.where(head, np.linspace(0.1, 0.9, SIDE, dtype=np.float32), 0).astype(np.float32)
+    row = [lesions.remap(ramp, head, np.random.default_rng(seed))[SIDE // 2] for seed in range(20)]
+    falls = [np.any(np.diff(values[head[SIDE // 2]]) < -1e-3) for values in row]
+    assert sum(falls) >= 15
+
+
+def test_a_lesion_bound_to_tissue_stays_on_one_side_of_an_edge(head) -> None:
+    image = np.where(head, 0.3, 0).astype(np.float32)
+    image[:, SIDE // 2 :] = np.where(head[:, SIDE // 2 :], 0.7, 0)
+    everywhere = np.ones((SIDE, SIDE), bool)
+    kept = [lesions._tissue(image, everywhere, np.random.default_rng(seed)) for seed in range(10)]
+    halves = [
+        (float(one[:, : SIDE // 2 - 6].mean()), float(one[:, SIDE // 2 + 6 :][head[:, SIDE // 2 + 6 :]].mean()))
+        for one in kept
+    ]
+    assert any(right > 0.95 and left < 0.6 for left, right in halves)

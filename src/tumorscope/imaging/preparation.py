@@ -37,6 +37,8 @@ class Prepared:
         (H, W) of the input.
     findings : tuple of str
         What cleaning removed, one sentence each.
+    cleaned : (H, W) float32 array
+        The whole slice after cleaning, before anything else.
     """
 
     pixels: FloatArray
@@ -44,6 +46,7 @@ class Prepared:
     letterbox: Letterbox
     shape: tuple[int, int]
     findings: tuple[str, ...]
+    cleaned: FloatArray
 
     @property
     def head(self) -> BoolArray:
@@ -119,4 +122,4 @@ class Preparation:
         letterbox = Letterbox.fit(cut.shape, self.size)
         square = letterbox.apply(cut, "area", fill=0)
         shape = (int(pixels.shape[0]), int(pixels.shape[1]))
-        return Prepared(np.ascontiguousarray(square, np.float32), crop, letterbox, shape, findings)
+        return Prepared(np.ascontiguousarray(square, np.float32), crop, letterbox, shape, findings, pixels)

@@ -56,12 +56,15 @@ class Calibration(_Part):
     head_weight: float = Field(default=0.0, description="weight of the class head's logit")
     bias: float = Field(default=0.0, description="added to the weighted sum, a logit")
 
-    def evidence(self, mask: NDArray) -> NDArray[np.float64]:
-        """Logit of the mean of the highest pixel probabilities of each (N, ..., S, S) map; shape (N,)."""
+    def strength(self, mask: NDArray) -> NDArray[np.float64]:
+        """Mean of the highest pixel probabilities of each (N, ..., S, S) map; shape (N,)."""
         flat = np.asarray(mask).reshape(len(mask), -1)
         count = min(self.top_pixels, flat.shape[1])
-        top = np.partition(flat, -count, axis=1)[:, -count:].mean(axis=1, dtype=np.float64)
-        top = np.clip(top, PROBABILITY_FLOOR, 1.0 - PROBABILITY_FLOOR)
+        return np.asarray(np.partition(flat, -count, axis=1)[:, -count:].mean(axis=1, dtype=np.float64))
+
+    def evidence(self, mask: NDArray) -> NDArray[np.float64]:
+        """Logit of the `strength` of each (N, ..., S, S) map; shape (N,)."""
+        top = np.clip(self.strength(mask), PROBABILITY_FLOOR, 1.0 - PROBABILITY_FLOOR)
         return np.log(top) - np.log1p(-top)
 
     def probability(self, mask: NDArray, score: NDArray) -> NDArray[np.float64]:
@@ -71,15 +74,20 @@ class Calibration(_Part):
 
 
 class Thresholds(_Part):
-    """Where probabilities turn into words and masks."""
+    """Where probabilities turn into words and masks.
+
+    The limits of a mask are shares of the scan's own `Calibration.strength`: on a scanner that the network does not
+    know all its pixel probabilities are lower, the borders of what it sees are not.
+    """
 
     tumor: float = Field(ge=0, le=1, description="decision `tumor` from this probability on")
     no_tumor: float = Field(
         ge=0, le=1, description="decision `no_tumor` below this probability; between lies `uncertain`"
     )
-    mask: float = Field(default=0.5, gt=0, le=1, description="pixels from this probability on may belong to a lesion")
+    outline: float = Field(default=0.0, ge=0, le=1, description="lesions are outlined from this probability on")
+    mask: float = Field(default=0.5, gt=0, le=1, description="pixels from this share of the strength on form lesions")
     mask_seed: float = Field(
-        default=0.5, gt=0, le=1, description="a lesion is kept only if its highest pixel reaches this"
+        default=0.5, gt=0, le=1, description="a lesion is kept only if its highest pixel reaches this share"
     )
     min_area_fraction: float = Field(
         default=0.0, ge=0, lt=1, description="smallest lesion, as a share of the head's area"

@@ -40,7 +40,8 @@ GROUP_WORDS = {
     "outline": "its outline",
     "rings": "the layers from its rim to its centre, where scalp, skull and brain should be",
     "greys": "how its grey values are distributed",
-    "detail": "its edges and texture",
+    "detail": "its edges",
+    "grain": "its fine texture",
     "symmetry": "how its halves compare",
     "parts": "how its bright and dark areas hang together",
 }

@@ -21,6 +21,7 @@ ANGLES, RADII = 48, 24  # rays around the head's centre, samples along each
 RINGS = 6
 HARMONICS = 6
 LEVELS = 5  # octaves of the texture measures
+PATTERN_STEP = 2  # of 255 that a neighbour must be brighter by, to count in a local binary pattern
 
 Measures = dict[str, float]
 
@@ -265,6 +266,55 @@ def _octaves(view: View) -> Measures:
     return found
 
 
+def grain(view: View) -> Measures:
+    """Fine texture: local binary patterns at two scales, and the tails of Haar wavelet coefficients."""
+    coarse = cv2.convertScaleAbs(view.pixels, alpha=255)
+    found: Measures = {}
+    for name, plane, reach in (("near", coarse, 1), ("far", cv2.blur(coarse, (3, 3)), 3)):
+        share = _binary_patterns(plane, view.core, reach)
+        found |= {f"pattern_{name}_{k}": float(v) for k, v in enumerate(share)}
+    return found | _wavelets(view)
+
+
+def _binary_patterns(plane: NDArray[np.uint8], where: BoolArray, reach: int) -> NDArray[np.float64]:
+    """Shares of the 9 uniform patterns, by how many of 8 neighbours are brighter, and of all others (10th)."""
+    inner = slice(reach, SIDE - reach)
+    limit = cv2.add(np.ascontiguousarray(plane[inner, inner]), np.full((SIDE - 2 * reach,) * 2, PATTERN_STEP, np.uint8))
+    starts = [(-1, -1), (-1, 0), (-1, 1), (0, 1), (1, 1), (1, 0), (1, -1), (0, -1)]
+    brighter = []
+    for down, right in starts:
+        top, left = reach * (1 + down), reach * (1 + right)
+        side = SIDE - 2 * reach
+        brighter.append((plane[top : top + side, left : left + side] >= limit).view(np.uint8))
+    changes = sum((a ^ b for a, b in zip(brighter, brighter[1:] + brighter[:1], strict=True)), np.zeros_like(limit))
+    code = np.where(changes <= 2, sum(brighter, np.zeros_like(limit)), 9)[where[inner, inner]]
+    return np.bincount(code, minlength=10) / max(code.size, 1)
+
+
+def _wavelets(view: View) -> Measures:
+    """Spread and tails of Haar coefficients on three levels; the two straight directions in order of size."""
+    found: Measures = {}
+    level = view.pixels
+    for k in range(3):
+        a, b, c, d = level[0::2, 0::2], level[0::2, 1::2], level[1::2, 0::2], level[1::2, 1::2]
+        where = view.mask[:: 2 ** (k + 1), :: 2 ** (k + 1)]
+        rows = [_tails(part[where] if where.any() else part.ravel()) for part in (a + b - c - d, a - b + c - d)]
+        for kind, values in enumerate(zip(*rows, strict=True)):
+            found[f"haar_{k}_{kind}_low"], found[f"haar_{k}_{kind}_high"] = min(values), max(values)
+        across = (a - b - c + d)[where] if where.any() else (a - b - c + d).ravel()
+        found |= {f"haar_{k}_{kind}_across": value for kind, value in enumerate(_tails(across))}
+        level = (a + b + c + d) / 4
+    return found
+
+
+def _tails(values: FloatArray) -> tuple[float, float, float]:
+    """Logarithm of the spread, root of the kurtosis (at most that of 60), mean size over spread."""
+    square = values * values
+    spread = float(np.sqrt(max(float(square.mean()) - float(values.mean()) ** 2, 0.0))) + 1e-4
+    kurtosis = float((square * square).mean()) / spread**4
+    return float(np.log(spread)), min(kurtosis, 60.0) ** 0.5, float(np.abs(values).mean()) / spread
+
+
 def symmetry(view: View) -> Measures:
     """Likeness of the head to its own mirror images."""
     small = cv2.resize(cv2.GaussianBlur(view.pixels, (0, 0), 1.5), (32, 32), interpolation=cv2.INTER_AREA)
@@ -302,6 +352,7 @@ GROUPS: dict[str, Callable[[View], Measures]] = {
     "rings": rings,
     "greys": greys,
     "detail": detail,
+    "grain": grain,
     "symmetry": symmetry,
     "parts": parts,
 }

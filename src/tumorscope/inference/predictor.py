@@ -104,8 +104,9 @@ class Predictor:
         A volume is looked at slice by slice; blank slices are skipped. The gate judges its central slices
         and the majority counts. Its probability is the highest of the slices' probabilities after
         smoothing along the slice axis with the weights 1/4, 1/2, 1/4. The slices' pixel probabilities
-        are then joined in 3-D: slices that alone would be ``no_tumor`` add nothing, and a lesion that
-        lies in a single slice must peak half-way between the seed threshold and 1.
+        are then joined in 3-D, with thresholds relative to the strongest slice: slices that alone would be
+        ``no_tumor`` add nothing, and a lesion that lies in a single slice must peak half-way between the
+        seed threshold and the strength.
 
         Parameters
         ----------
@@ -133,6 +134,10 @@ class Predictor:
             return "tumor"
         return "no_tumor" if probability < thresholds.no_tumor else "uncertain"
 
+    def _outlines(self, probability: float) -> bool:
+        """Whether a mask is drawn at this probability."""
+        return self.decide(probability) != "no_tumor" and probability >= self.bundle.metadata.thresholds.outline
+
     def _one_channel(self, scan: Scan) -> Scan | GateResult:
         """The 2-D scan or volume to look at, or the gate's refusal of a colour picture."""
         if self.channel is not None:
@@ -150,20 +155,20 @@ class Predictor:
         )
 
     def _slice(self, scan: Scan) -> Prediction:
-        judged = self._judge(scan.pixels, scan)
-        if not judged.passed:
-            return self._refused(scan, judged)
         metadata = self.bundle.metadata
         prepared = metadata.preparation.prepare(scan.pixels)
+        judged = self._judge(scan.pixels, scan, prepared)
+        if not judged.passed:
+            return self._refused(scan, judged)
         outputs = self.bundle.run(prepared.pixels[None])
         probability = float(metadata.calibration.probability(outputs.mask, outputs.score)[0])
-        decision = self.decide(probability)
         pixels = _on_grid(outputs.mask[0], prepared)
         mask = np.zeros(scan.shape, bool)
-        if decision != "no_tumor":
+        if self._outlines(probability):
             limits = metadata.thresholds
+            strength = float(metadata.calibration.strength(outputs.mask)[0])
             smallest = limits.min_area_fraction * float(prepared.head.sum())
-            mask = lesions(pixels, mask=limits.mask, seed=limits.mask_seed, min_size=smallest)
+            mask = lesions(pixels, mask=limits.mask * strength, seed=limits.mask_seed * strength, min_size=smallest)
         notes = (*prepared.findings, f"crop: {prepared.crop.mode}, {prepared.crop.reason}")
         return self._answer(scan, probability, judged, mask, pixels, notes)
 
@@ -174,6 +179,7 @@ class Predictor:
         metadata = self.bundle.metadata
         planes = _filled_slices(scan)
         own = np.full(scan.shape[0], np.nan)
+        strength = 0.0
         pixels = np.zeros(scan.shape, np.float16)
         findings: dict[str, None] = {}
         largest_head = 0
@@ -184,6 +190,7 @@ class Predictor:
             prepared = [metadata.preparation.prepare(scan.pixels[z]) for z in chunk]
             outputs = self.bundle.run(np.stack([one.pixels for one in prepared]))
             own[chunk] = metadata.calibration.probability(outputs.mask, outputs.score)
+            strength = max(strength, float(metadata.calibration.strength(outputs.mask).max()))
             for z, one, map_ in zip(chunk, prepared, outputs.mask, strict=True):
                 pixels[z] = _on_grid(map_, one)
                 largest_head = max(largest_head, int(one.head.sum()))
@@ -191,23 +198,27 @@ class Predictor:
         smooth = smooth_slices(own)
         probability = float(np.nanmax(smooth))
         mask = np.zeros(scan.shape, bool)
-        if self.decide(probability) != "no_tumor":
+        if self._outlines(probability):
             limits = metadata.thresholds
             mask = lesions(
                 pixels,
-                mask=limits.mask,
-                seed=limits.mask_seed,
+                mask=limits.mask * strength,
+                seed=limits.mask_seed * strength,
                 head=(np.nan_to_num(smooth, nan=-1.0) >= limits.no_tumor)[:, None, None],
                 min_size=limits.min_area_fraction * largest_head,
-                single_slice_seed=0.5 * (1.0 + limits.mask_seed),
+                single_slice_seed=0.5 * (1.0 + limits.mask_seed) * strength,
             )
         blank = scan.shape[0] - len(planes)
         skipped = (f"{blank} of {scan.shape[0]} slices are blank and were skipped",) if blank else ()
         answer = self._answer(scan, probability, judged, mask, pixels, (*findings, *skipped))
         return replace(answer, slices=tuple(None if np.isnan(value) else float(value) for value in own))
 
-    def _judge(self, pixels: NDArray, scan: Scan) -> GateResult:
-        return self.gate.judge(pixels, modality=scan.source.modality)
+    def _judge(self, pixels: NDArray, scan: Scan, prepared: Prepared | None = None) -> GateResult:
+        """The gate's word; it cleans and crops by itself where the bundle does so in another way."""
+        modality, settings = scan.source.modality, self.bundle.metadata.preparation
+        if prepared is None or not settings.clean or settings.crop != "auto":
+            return self.gate.judge(pixels, modality=modality)
+        return self.gate.judge(pixels, modality=modality, clean=prepared.cleaned, crop=prepared.crop)
 
     def _judge_volume(self, scan: Scan) -> GateResult:
         planes = _filled_slices(scan)

@@ -23,9 +23,9 @@ from tumorscope.training.cache import read_truth
 SENSITIVITY = 0.95  # of the decision `tumor` on validation
 SENSITIVITY_UNCERTAIN = 0.99  # of `tumor` or `uncertain` together
 FALSE_MASKS = 0.08  # most healthy validation slices that may get a mask
-MASK = (0.3, 0.4, 0.5)
-SEED = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.92, 0.94, 0.95, 0.96, 0.97)
-AREA = (0.0, 0.002, 0.004)
+MASK = (0.3, 0.4, 0.5, 0.6)  # shares of the strength
+SEED = (0.7, 0.8, 0.9)
+AREA = (0.0, 0.002, 0.004, 0.006)
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,7 @@ class Seen:
     head_area: float
     label: int
     evidence: float
+    strength: float
 
 
 def calibrate(bundle: Bundle, rows: pl.DataFrame) -> tuple[Calibration, Thresholds, dict[str, Any]]:
@@ -45,7 +46,7 @@ def calibrate(bundle: Bundle, rows: pl.DataFrame) -> tuple[Calibration, Threshol
     The probability is a logistic function of the evidence in the mask (two numbers: a temperature
     and an offset). The decision threshold keeps 95 % sensitivity; between it and the one that keeps 99 %
     lies `uncertain`. The mask's thresholds are those with the highest Dice among the settings that leave
-    masks on at most 8 % of the healthy scans (or, if none does, on the fewest).
+    masks on at most 8 % of the healthy scans.
 
     Raises
     ------
@@ -64,7 +65,7 @@ def calibrate(bundle: Bundle, rows: pl.DataFrame) -> tuple[Calibration, Threshol
     probability = 1 / (1 + np.exp(-(weights[0] * evidence + bias)))
     tumor = float(threshold_at_sensitivity(label, probability, SENSITIVITY))
     unsure = min(tumor, float(threshold_at_sensitivity(label, probability, SENSITIVITY_UNCERTAIN)))
-    limits, record = _choose_mask(seen, probability >= unsure)
+    limits, record = _choose_mask(seen, probability, unsure)
     thresholds = Thresholds(tumor=tumor, no_tumor=unsure, **limits)
     record |= {
         "scans": int(label.size),
@@ -90,32 +91,38 @@ def look(bundle: Bundle, row: dict[str, Any]) -> Seen | None:
         head_area=float(prepared.head.sum()),
         label=int(row["label"]) if truth is None else int(truth.any()),
         evidence=float(bundle.metadata.calibration.evidence(outputs.mask)[0]),
+        strength=float(bundle.metadata.calibration.strength(outputs.mask)[0]),
     )
 
 
-def _choose_mask(seen: list[Seen], shown: NDArray[np.bool_]) -> tuple[dict[str, float], dict[str, float]]:
-    """Mask thresholds and their Dice and false-mask rate; ``shown`` tells where the decision allows a mask."""
-    marked = [(i, one.truth) for i, one in enumerate(seen) if one.label == 1 and one.truth is not None]
-    healthy = [i for i, one in enumerate(seen) if one.label == 0]
-    best: tuple[tuple[bool, float], dict[str, float], dict[str, float]] | None = None
+def _choose_mask(
+    seen: list[Seen], probability: NDArray[np.float64], unsure: float
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Mask thresholds, and their Dice and share of false masks.
+
+    For each way to cut a mask out, the probability from which it is shown is the lowest that keeps to `FALSE_MASKS`.
+    """
+    marked = np.flatnonzero([one.label == 1 and one.truth is not None for one in seen])
+    healthy = np.flatnonzero([one.label == 0 for one in seen])
+    allowed = int(FALSE_MASKS * len(healthy))
+    best: tuple[float, dict[str, float], dict[str, float]] | None = None
     for mask, seed, area in itertools.product(MASK, SEED, AREA):
-        if seed < mask:
-            continue
-
-        def segment(i: int, mask: float = mask, seed: float = seed, area: float = area) -> BoolArray:
-            if not shown[i]:
-                return np.zeros(seen[i].probability.shape, bool)
-            return lesions(seen[i].probability, mask=mask, seed=seed, min_size=area * seen[i].head_area)
-
-        false = float(np.mean([segment(i).any() for i in healthy]))
-        score = float(np.mean([dice(segment(i), truth, empty="one") for i, truth in marked])) if marked else 0.0
-        allowed = false <= FALSE_MASKS
-        rank = (allowed, score if allowed else -false)
-        if best is None or rank > best[0]:
-            best = (
-                rank,
-                {"mask": mask, "mask_seed": seed, "min_area_fraction": area},
-                {"dice": score, "false_masks": false},
-            )
+        empty = [not _segment(seen[i], mask, seed, area).any() for i in healthy]
+        tempted = np.sort(np.where(empty, 0.0, probability[healthy]))[::-1]
+        above = float(np.nextafter(tempted[allowed], 1.0)) if allowed < tempted.size else 0.0
+        outline = max(unsure, above if above > 0 else 0.0)
+        overlap = [
+            dice(_segment(seen[i], mask, seed, area), seen[i].truth, empty="one") if probability[i] >= outline else 0.0
+            for i in marked
+        ]
+        score = float(np.mean(overlap)) if overlap else 0.0
+        if best is None or score > best[0]:
+            limits = {"outline": outline, "mask": mask, "mask_seed": seed, "min_area_fraction": area}
+            best = score, limits, {"dice": score, "false_masks": float((tempted >= outline).mean())}
     assert best is not None
     return best[1], best[2]
+
+
+def _segment(one: Seen, mask: float, seed: float, area: float) -> BoolArray:
+    limits = {"mask": mask * one.strength, "seed": seed * one.strength}
+    return lesions(one.probability, **limits, min_size=area * one.head_area)

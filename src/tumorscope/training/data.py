@@ -17,7 +17,7 @@ from tumorscope.errors import DataError
 from tumorscope.imaging.intensity import normalize
 from tumorscope.scan import BoolArray, FloatArray
 from tumorscope.training import lesions
-from tumorscope.training.augment import Sample, look, warp
+from tumorscope.training.augment import Sample, look, quantiles, warp
 from tumorscope.training.cache import Cache
 from tumorscope.training.recipe import Augmentation, Data, Recipe
 
@@ -80,18 +80,23 @@ class Training(Dataset[Batch]):
         rng = np.random.default_rng([*self.key, item])
         image, mask, head = self.cache.image(index), self.cache.mask(index), self.cache.head(index)
         label, known = int(self.labels[index]), bool(self.known[index])
+        own = self.cache.quantiles[index]
         if known:
             image, mask = self._edit(image, mask, head, rng)
             label = int(mask.any()) if label == 0 or not mask.any() else label
+            own = quantiles(image, head)
         sample = warp(Sample(image, mask, head), self.size, self.settings, rng)
         other = int(rng.choice(self.everyone))
-        sample = look(sample, self.settings, rng, (self.cache.quantiles[index], self.cache.quantiles[other]))
+        sample = look(sample, self.settings, rng, (own, self.cache.quantiles[other]))
         return _batch_item(sample.image, sample.mask, label, known, index)
 
     def _edit(
         self, image: FloatArray, mask: BoolArray, head: BoolArray, rng: np.random.Generator
     ) -> tuple[FloatArray, BoolArray]:
-        """Tumour taken out, lesions put in, distraction added: `training.lesions`, as often as the recipe says."""
+        """Tumour taken out, another contrast, lesions put in, distraction: as often as the recipe says.
+
+        A scan with its own tumour gets another contrast half as often: the tumour may vanish in it.
+        """
         settings: Augmentation = self.settings
         if mask.any() and rng.random() < settings.remove:
             without = lesions.remove(image, mask, rng)
@@ -99,6 +104,8 @@ class Training(Dataset[Batch]):
                 image, mask = without, np.zeros_like(mask)
         if self.healthy.size and rng.random() < settings.distract:
             image = lesions.distract(image, head, self.cache.image(int(rng.choice(self.healthy))), mask, rng)
+        if rng.random() < settings.remap * (0.5 if mask.any() else 1.0):
+            image = lesions.remap(image, head, rng)
         if not mask.any() and rng.random() < settings.paste:
             for _ in range(1 if rng.random() < 0.8 else 2):
                 patch = lesions.draw_patch(self._bank if self.marked.size else None, image.shape[0], rng)

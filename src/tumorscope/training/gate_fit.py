@@ -1,7 +1,7 @@
 """Fitting the gate and judging it on sources and families that it has not seen.
 
 A `Table` holds the measures of many pictures. `fit` makes a `Gate` from one; `held_out` gives every picture a
-score from a model that never saw its source (brain slices) or its family (everything else).
+score from a model that never saw it: not its source (brain slices), nor its family or at least itself (the others).
 """
 
 from __future__ import annotations
@@ -33,14 +33,16 @@ from tumorscope.training.gate_sources import (
 from tumorscope.training.gate_variation import scrambled_brain, stretched, varied_brain, varied_other, weather
 
 TREES, LEAVES, RATE = 120, 10, 0.12
-LANDMARKS = (150, 250)  # of brain slices, of other pictures
+LANDMARKS = (250, 600)  # of brain slices, of other pictures
 WIDTH = 0.005  # of the kernel, in squared standard deviations
 RIDGE = 1e-4  # of the summed weights
-TREE_SHARE, KERNEL_SHARE = 0.5, 4.0  # of the logit; a kernel step from 0 to 1 weighs as much as 8 in the trees' logit
+TREE_SHARE, KERNEL_SHARE = 0.5, 8.0  # of the logit; a kernel step from 0 to 1 weighs as much as 16 in the trees' logit
 TOGETHER = (
-    # sources that hold copies or look-alikes of one another are held out together
+    # sources that are held out together; those in one line hold copies or look-alikes of one another, or are small
     ("navoneel yes", "navoneel no", "healthy"),
     ("cheng", "tumor_unmasked"),
+    ("progression", "remind"),
+    ("samples", "phantom"),
 )
 
 
@@ -196,16 +198,24 @@ def logits(gate: Gate, values: NDArray) -> NDArray[np.float64]:
     return gate.mix[0] + gate.mix[1] * gate.grow(values) + gate.mix[2] * gate.kernel(values)
 
 
-def held_out(table: Table, seed: int = 0, progress: Callable[[str], None] = lambda fold: None) -> NDArray[np.float64]:
-    """Logit of every picture from a gate fitted without its source or family: (N,)."""
+def held_out(
+    table: Table, *, families: bool, seed: int = 0, progress: Callable[[str], None] = lambda fold: None
+) -> NDArray[np.float64]:
+    """Logit of every picture from a gate that has not seen it: (N,).
+
+    In each of four folds some sources of brain slices are left out whole, with a quarter of the other pictures: whole
+    ``families``, or single pictures (with their varied copies) whose kind the gate knows.
+    """
+    other, rng = ~table.brain, np.random.default_rng(seed)
+    key = table.origin if families else np.char.add(np.char.add(table.origin, "/"), table.name)
+    names = rng.permutation(np.unique(key[other]))
     result = np.full(len(table.brain), np.nan)
-    grouped = {name for group in TOGETHER for name in group}
-    folds = [*TOGETHER, *((name,) for name in np.unique(table.origin) if name not in grouped)]
-    for fold in folds:
-        rows = np.isin(table.origin, fold)
+    for number, sources in enumerate(TOGETHER):
+        out = other & np.isin(key, names[number :: len(TOGETHER)])
+        rows = out | (table.brain & np.isin(table.origin, sources))
         if rows.any():
             result[rows] = logits(fit(table.part(~rows), seed), table.values[rows])
-            progress(", ".join(fold))
+            progress(", ".join(sources))
     return result
 
 

@@ -65,6 +65,8 @@ def varied_brain(rng: Rng, pixels: Plane) -> Plane:
     """A brain slice as another scanner, reader or web page might give it: still a brain slice."""
     pixels = stretched(pixels)
     head = crop_head(pixels)
+    if rng.random() < 0.15:
+        pixels = _near_the_coil(rng, pixels, head.head)
     kind = rng.random()
     if kind < 0.22:
         pixels = _stripped(rng, pixels, head.head)
@@ -76,9 +78,9 @@ def varied_brain(rng: Rng, pixels: Plane) -> Plane:
         top, left = box.top + int(cuts[0] * box.shape[0]), box.left + int(cuts[1] * box.shape[1])
         bottom, right = box.bottom - int(cuts[2] * box.shape[0]), box.right - int(cuts[3] * box.shape[1])
         pixels = pixels[top:bottom, left:right]
-    elif kind < 0.52:
+    elif kind < 0.57:
         return _faint(rng, turned(rng, pixels))
-    elif kind < 0.55:
+    elif kind < 0.60:
         pixels = _half(rng, pixels)
     if rng.random() < 0.3:
         pixels = pixels * np.exp(rng.uniform(0.05, 0.35) * _field(rng, pixels.shape, 3.0))
@@ -87,7 +89,7 @@ def varied_brain(rng: Rng, pixels: Plane) -> Plane:
     if rng.random() < 0.06:
         pixels = cv2.GaussianBlur(pixels, (0, 0), max(pixels.shape) * rng.uniform(0.01, 0.025))
     if rng.random() < 0.15:
-        lift = rng.uniform(5, 60)
+        lift = rng.uniform(5, 110)
         pixels = lift + pixels * (1 - lift / 255)
     return weather(rng, turned(rng, np.clip(pixels, 0, 255)))
 
@@ -103,6 +105,14 @@ def _stripped(rng: Rng, pixels: Plane, head: np.ndarray) -> Plane:
     keep = cv2.morphologyEx(keep.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)) > 0
     stripped = np.where(keep, pixels, 0)
     return stretched(stripped) if keep.mean() > 0.02 else pixels
+
+
+def _near_the_coil(rng: Rng, pixels: Plane, head: np.ndarray) -> Plane:
+    """The slice with a bright rim and a dark brain, as surface coils without correction show it."""
+    padded = cv2.copyMakeBorder(head.astype(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
+    depth = cv2.distanceTransform(padded, cv2.DIST_L2, 3)[1:-1, 1:-1]
+    fall = np.exp(-depth / max(float(depth.max()) * rng.uniform(0.05, 0.3), 1.0))
+    return stretched(pixels * (1 + rng.uniform(0.5, 5) * fall) if head.any() else pixels)
 
 
 def _marked(rng: Rng, pixels: Plane, head: np.ndarray) -> Plane:
@@ -130,14 +140,17 @@ def _marked(rng: Rng, pixels: Plane, head: np.ndarray) -> Plane:
 def _faint(rng: Rng, pixels: Plane) -> Plane:
     """The slice as an end slice of an 8-bit stack: small, blurred by partial volume, a few grey levels in noise."""
     height, width = pixels.shape
-    share = rng.uniform(0.3, 1)
-    small = cv2.resize(pixels, None, fx=share, fy=share, interpolation=cv2.INTER_AREA)
-    small = cv2.GaussianBlur(small, (0, 0), max(small.shape) * rng.uniform(0.002, 0.03))
+    share = rng.uniform(0.15, 1)
+    small = cv2.resize(pixels, None, fx=share, fy=share * rng.uniform(0.8, 1.2), interpolation=cv2.INTER_AREA)
+    small = small[: height - 1, : width - 1]
+    small = cv2.GaussianBlur(small, (0, 0), max(small.shape) * float(np.exp(rng.uniform(-6, -2.5))))
     canvas = np.zeros_like(pixels)
     top, left = (int(rng.uniform(0.2, 0.8) * (a - b)) for a, b in zip(pixels.shape, small.shape, strict=True))
     canvas[top : top + small.shape[0], left : left + small.shape[1]] = small
-    level = rng.uniform(4, 120)
-    noise = rng.uniform(0, 0.12) * level * rng.standard_normal((2, height, width))
+    level = float(np.exp(rng.uniform(1.4, 4.8)))
+    noise = rng.uniform(0, 0.3) ** 1.5 * level * rng.standard_normal((2, height, width))
+    if rng.random() < 0.3:
+        noise *= 1 - np.clip(cv2.GaussianBlur(canvas, (0, 0), 0.05 * width) / 60, 0, 0.9)
     faint = np.hypot(canvas / 255 * level + noise[0], noise[1])
     if rng.random() < 0.3:
         faint *= cv2.resize(blob(rng, 0.5, 0.5, 0.6, 0.6).astype(np.float32), (width, height))

@@ -17,6 +17,7 @@ import numpy as np
 from tumorscope.scan import BoolArray, FloatArray
 
 SMALLEST_LESION = 40  # px at the cache's size: below this a pasted lesion is a speck
+BOUND_TO_TISSUE = 0.4  # share of the larger pasted lesions that keep to one kind of tissue
 SYMMETRIC = 0.6  # correlation with the mirror image from which a slice counts as left-right symmetric
 
 
@@ -76,13 +77,17 @@ def paste(
     """``image`` with ``patch`` somewhere inside the head, and its mask; None where it does not fit.
 
     The new brightness lies well above or below the tissue it replaces; the edge is sharp or soft;
-    some of the host's own fine texture shows through.
+    some of the host's own fine texture shows through. Some lesions keep to one kind of tissue, as
+    oedema keeps to white matter.
     """
     place = _place(head, patch.alpha.shape, rng)
     if place is None:
         return None
     window, part = place
+    host = image[window]
     shape = patch.alpha[part] * head[window]
+    if shape.sum() > 10 * SMALLEST_LESION and rng.random() < BOUND_TO_TISSUE:
+        shape = shape * _tissue(host, shape > 0, rng)
     if shape.sum() < SMALLEST_LESION:
         return None
     soft = rng.uniform(0.6, 2.5) if rng.random() < 0.75 else rng.uniform(2.5, 6.0)
@@ -90,7 +95,6 @@ def paste(
     lesion = (alpha > 0.5) & head[window]
     if lesion.sum() < SMALLEST_LESION:
         return None
-    host = image[window]
     mean = float(host[lesion].mean())
     bright = rng.random() < (0.8 if mean < 0.6 else 0.4)
     contrast = rng.uniform(0.12, 0.5) * (1 if bright else -1)
@@ -103,6 +107,34 @@ def paste(
     mask = np.zeros(image.shape, bool)
     mask[window] = lesion
     return out, mask
+
+
+def _tissue(host: FloatArray, where: BoolArray, rng: np.random.Generator) -> FloatArray:
+    """1 where the host's tissue inside ``where`` is of one kind (brighter or darker than a random level), else 0."""
+    if not where.any():
+        return np.ones_like(host)
+    calm = cv2.GaussianBlur(host, (0, 0), rng.uniform(1.0, 2.5))
+    level = np.quantile(calm[where], rng.uniform(0.1, 0.5))
+    kind = calm > level if rng.random() < 0.8 else calm < 2 * np.median(calm[where]) - level
+    return cv2.morphologyEx(kind.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)).astype(np.float32)
+
+
+def remap(image: FloatArray, head: BoolArray, rng: np.random.Generator) -> FloatArray:
+    """``image`` as another sequence might show it: 4 to 8 ranges of its grey values get random new ones.
+
+    The curve between them is smooth but need not rise, so that fluid may become brighter than white matter
+    and white darker than grey. What is outside the head stays.
+    """
+    values = image[head]
+    if values.size < SMALLEST_LESION:
+        return image
+    count = int(rng.integers(4, 9))
+    ranks = np.sort(np.concatenate([[0, 1], rng.uniform(0.03, 0.97, count - 2)]))
+    knots = np.quantile(values, ranks) + np.arange(count) * 1e-4
+    levels = rng.uniform(0.05, 1.0, count)
+    fine = np.linspace(float(knots[0]), float(knots[-1]), 256, dtype=np.float32)
+    curve = cv2.GaussianBlur(np.interp(fine, knots, levels).astype(np.float32)[None], (0, 0), 6.0)[0]
+    return np.where(head, np.interp(image, fine, curve), image).astype(np.float32)
 
 
 def distract(
@@ -152,7 +184,7 @@ def draw_patch(
     bank: Callable[[np.random.Generator], tuple[FloatArray, BoolArray]] | None, size: int, rng: np.random.Generator
 ) -> Patch:
     """A lesion for a square of side ``size``: taken from ``bank`` more often than made up."""
-    radius = float(np.exp(rng.uniform(np.log(0.022), np.log(0.19)))) * size
+    radius = float(np.exp(rng.uniform(np.log(0.022), np.log(0.24)))) * size
     if bank is not None and rng.random() < 0.6:
         image, mask = bank(rng)
         return taken(image, mask, max(radius, 6.0), rng)
@@ -162,13 +194,14 @@ def draw_patch(
 def _place(
     head: BoolArray, shape: tuple[int, ...], rng: np.random.Generator
 ) -> tuple[tuple[slice, slice], tuple[slice, slice]] | None:
-    """A window of the image centred inside the head, and the part of the patch that falls into it."""
+    """A window centred inside the head (the deeper one of two spots), and the part of the patch that falls into it."""
     height, width = head.shape
     inside = cv2.erode(head.astype(np.uint8), np.ones((3, 3), np.uint8), iterations=max(1, height // 20))
     spots = np.flatnonzero(inside)
     if spots.size == 0:
         return None
-    y, x = divmod(int(spots[rng.integers(spots.size)]), width)
+    depth = cv2.distanceTransform(inside, cv2.DIST_L2, 3).ravel()
+    y, x = divmod(int(max(spots[rng.integers(spots.size, size=2)], key=lambda spot: depth[spot])), width)
     top, left = y - shape[0] // 2, x - shape[1] // 2
     rows = slice(max(top, 0), min(top + shape[0], height))
     columns = slice(max(left, 0), min(left + shape[1], width))

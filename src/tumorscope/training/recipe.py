@@ -25,7 +25,9 @@ class Model(Section):
     architecture: str = Field("unet", description="decoder, a name of `models.segmenters`")
     encoder: str = Field("tu-resnet18", description="encoder, a name of segmentation-models-pytorch")
     encoder_channels: tuple[int, ...] = Field((64, 128, 192, 256), description="width of the encoder's four stages")
-    decoder_channels: tuple[int, ...] = Field((128, 64, 48, 32, 16), description="width of the decoder, deepest first")
+    decoder_channels: tuple[int, ...] = Field(
+        (128, 64, 48, 32, 16), description="width of the decoder, deepest first; four work on half the side"
+    )
     dropout: float = Field(0.2, ge=0, lt=1, description="dropout before the classification head")
 
 
@@ -89,6 +91,7 @@ class Augmentation(Section):
     noise: float = Field(0.3, ge=0, le=1, description="Rician noise")
     jpeg: float = Field(0.1, ge=0, le=1, description="JPEG artefacts")
     strip: float = Field(0.08, ge=0, le=1, description="rim of the head (scalp and skull) removed")
+    remap: float = Field(0.0, ge=0, le=1, description="random grey value for each tissue, as of another sequence")
     paste: float = Field(0.4, ge=0, le=1, description="lesion pasted into a scan without tumour")
     remove: float = Field(0.2, ge=0, le=1, description="tumour replaced by the mirrored other side")
     distract: float = Field(0.3, ge=0, le=1, description="healthy tissue of another scan pasted in, not a lesion")
@@ -128,7 +131,9 @@ class Recipe(Section):
     name: str = Field(description="name of the run and of the bundle")
     task: Literal["detect-segment"] = Field("detect-segment", description="what the network answers")
     seed: int = Field(0, description="seed of everything that is drawn")
-    precision: Literal["fp32", "bf16"] = Field("bf16", description="arithmetic of the forward and backward pass")
+    precision: Literal["auto", "fp32", "bf16"] = Field(
+        "auto", description="arithmetic of the forward and backward pass; auto: bf16 where the machine computes in it"
+    )
     workers: int = Field(1, ge=0, description="processes that load and augment")
     model: Model = Model()  # type: ignore[call-arg]
     input: Input = Input()  # type: ignore[call-arg]

@@ -39,9 +39,9 @@ class DetectSegment(L.LightningModule):
         """Mask logits (N, 1, S, S) and head logits (N,)."""
         return self.network(image.contiguous(memory_format=torch.channels_last))
 
-    def on_train_epoch_start(self) -> None:
-        """Seed dropout anew for each epoch, so that a resumed run draws what an unbroken one draws."""
-        torch.manual_seed(self.recipe.seed * 100_003 + self.current_epoch)
+    def on_train_batch_start(self, *_: Any) -> None:
+        """Seed dropout anew for each step: a resumed run, for which Lightning starts no epoch, draws the same."""
+        torch.manual_seed(self.recipe.seed * 1_000_003 + self.global_step)
 
     def training_step(self, batch: Batch, _: int) -> Tensor:
         """Weighted sum of the recipe's losses."""

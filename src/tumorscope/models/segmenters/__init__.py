@@ -1,5 +1,5 @@
 """Segmenters by name."""
 
-from tumorscope.models.segmenters.detector import ARCHITECTURES, DetectorSegmenter, Exported
+from tumorscope.models.segmenters.detector import DECODERS, DetectorSegmenter, Exported
 
-__all__ = ["ARCHITECTURES", "DetectorSegmenter", "Exported"]
+__all__ = ["DECODERS", "DetectorSegmenter", "Exported"]
