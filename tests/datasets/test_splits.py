@@ -193,6 +193,49 @@ def test_by_source_sends_copies_where_their_ordered_originals_are() -> None:
     assert own["split"].n_unique() == 3
 
 
+def test_by_source_keeps_together_what_is_tied_through_another_source() -> None:
+    """Two rows of an ordered source, far apart in number, are copies of one row elsewhere."""
+    rows = [{"id": f"a{n:03d}", "source": "a", "group": f"a{n}", "patient": None, "label": 1} for n in range(100)]
+    rows += [{"id": "b", "source": "b", "group": "a5", "patient": "p", "label": 1}]
+    rows += [{"id": "c", "source": "b", "group": "a95", "patient": "p", "label": 1}]
+    df = pl.DataFrame(rows, infer_schema_length=None)
+    for seed in range(6):
+        result = splits.by_source(df, {"train": 0.5, "test": 0.5}, ordered=["a"], block=10, gap=0, seed=seed)
+        tied = result.filter(pl.col("id").is_in(["a005", "a095", "b", "c"]))["split"]
+        assert tied.drop_nulls().n_unique() <= 1
+        assert result["split"].null_count() <= 3
+
+
+def test_cross_validation_gives_folds_beside_a_test() -> None:
+    df = pl.DataFrame({"id": [f"{n}" for n in range(100)], "label": [0, 1] * 50}).with_columns(group=pl.col("id"))
+    result = splits.cross_validation(df, 4, test=0.2)
+    assert dict(result["split"].value_counts().rows()) == {"train": 80, "test": 20}
+    assert dict(result["fold"].value_counts().rows()) == {None: 20, 0: 20, 1: 20, 2: 20, 3: 20}
+    assert result.filter(split="test")["fold"].null_count() == 20
+    alone = splits.cross_validation(df.with_columns(split=pl.lit("old")), 5)
+    assert alone["split"].null_count() == 100 and alone["fold"].null_count() == 0
+
+
+def test_cross_validation_by_blocks_leaves_a_gap_between_any_two_folds() -> None:
+    df = pl.DataFrame({"id": [f"{n:03d}" for n in range(300)], "label": 1}).with_columns(source=pl.lit("a"))
+    df = df.with_columns(group=pl.col("id"))
+    result = splits.cross_validation(df, 3, ordered=["a"], block=25, gap=4)
+    used = result.filter(pl.col("fold").is_not_null()).with_columns(n=pl.col("id").cast(pl.Int64)).sort("n")
+    assert used.height < 300
+    for (a, first), (b, second) in itertools.pairwise(used.select("n", "fold").rows()):
+        assert first == second or b - a > 4
+
+
+def test_the_strata_of_by_source_can_be_named() -> None:
+    df = pl.DataFrame({"id": [f"{n}" for n in range(90)], "grade": [f"{n % 3}" for n in range(90)], "label": 1})
+    df = df.with_columns(group=pl.col("id"))
+    result = splits.by_source(df, {"train": 2 / 3, "test": 1 / 3}, stratify=["grade"])
+    assert result.filter(split="test")["grade"].value_counts()["count"].to_list() == [10, 10, 10]
+    assert result.columns == [*df.columns, "source", "split"]
+    with pytest.raises(DataError, match="plane: is no column to stratify by"):
+        splits.by_source(df, stratify=["plane"])
+
+
 def test_by_source_wants_known_sources() -> None:
     with pytest.raises(DataError, match="unknown source 'c'"):
         splits.by_source(ordered_and_not(), ordered=["c"])
@@ -247,6 +290,9 @@ PLAIN = pl.DataFrame({"id": ["1", "2", "3"], "group": ["1", "2", "3"], "label": 
         (lambda: splits.blocks(PLAIN.with_columns(id=pl.lit("scan"))), "'scan' holds no number"),
         (lambda: splits.blocks(PLAIN), "1 blocks cannot fill 3 parts"),
         (lambda: splits.blocks(PLAIN, block=0), "make no blocks"),
+        (lambda: splits.cross_validation(PLAIN, 1), "1 is not a number of folds"),
+        (lambda: splits.cross_validation(PLAIN, 2, test=1.0), "1 is no share that leaves scans for the folds"),
+        (lambda: splits.cross_validation(PLAIN, 3, test=0.5), "3 groups cannot fill 4 parts"),
         (lambda: splits.blocks(PLAIN.with_columns(source=pl.col("id"))), "3 sources share no numbering"),
     ],
 )

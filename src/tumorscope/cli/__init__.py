@@ -17,6 +17,10 @@ from tumorscope.errors import Exit, TumorscopeError, look_up
 COMMANDS = {
     "demo": "tumorscope.cli.demo:demo",
     "predict": "tumorscope.cli.predict:predict",
+    "audit": "tumorscope.cli.audit:audit",
+    "split": "tumorscope.cli.split:split",
+    "augment": "tumorscope.cli.augment:augment",
+    "balance": "tumorscope.cli.balance:balance",
     "train": "tumorscope.cli.train:train",
     "export": "tumorscope.cli.export:export",
     "models": "tumorscope.cli.models:models",

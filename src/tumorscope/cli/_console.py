@@ -82,6 +82,34 @@ class Watch:
             self._progress.console.print(f"tumorscope: {error}", markup=False, highlight=False, soft_wrap=True)
 
 
+class Steps:
+    """A progress bar on stderr for work in several steps, drawn on a terminal only. A context manager."""
+
+    def __init__(self) -> None:
+        self._progress: Any = None
+        self._task: Any = None
+
+    def __enter__(self) -> Steps:
+        if sys.stderr.isatty():
+            from rich.console import Console
+            from rich.progress import BarColumn, Progress, TextColumn
+
+            columns = (TextColumn("{task.description}"), BarColumn())
+            self._progress = Progress(*columns, console=Console(stderr=True), transient=True)
+            self._task = self._progress.add_task("", total=None)
+            self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+
+    def at(self, doing: str, done: int, total: int) -> None:
+        """Show what is being done; a step without parts moves to and fro."""
+        if self._progress is not None:
+            self._progress.update(self._task, description=doing, completed=done, total=total if total > 1 else None)
+
+
 def describe(summary: Summary) -> str:
     """The counts of a batch in one line."""
     parts = [f"{count} {decision}" for decision, count in sorted(summary.decisions.items())]

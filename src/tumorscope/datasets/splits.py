@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 
 import numpy as np
@@ -14,6 +15,7 @@ from tumorscope.datasets.numbering import BLOCK, GAP, cells_of, clear_of_gap, ma
 from tumorscope.errors import DataError, look_up
 
 FRACTIONS: Mapping[str, float] = {"train": 0.8, "val": 0.1, "test": 0.1}
+BOTH = ("source", "label")  # columns whose combinations are spread evenly over the parts
 
 
 def grouped_kfold(df: pl.DataFrame, folds: int = 5, seed: int = 0, stratify: str | None = "label") -> pl.DataFrame:
@@ -156,12 +158,14 @@ def by_source(
     block: int = BLOCK,
     gap: int = GAP,
     seed: int = 0,
+    stratify: Sequence[str] | None = BOTH,
 ) -> pl.DataFrame:
     """``df`` of several sources with ``split``: the ordered ones by `blocks`, all others by `holdout`.
 
-    The shares hold in every source and label. A family that reaches into an ordered source takes the
-    part that it has there. Where the gap cuts into that family, or two ordered sources disagree about
-    it, its rows elsewhere get null: one of them may be the copy of a row inside the gap.
+    The shares hold in every source and label, or in what else ``stratify`` names. A family that reaches
+    into an ordered source takes the part that most of it has there. Where the gap cuts into that family,
+    or two ordered sources disagree about it, its rows elsewhere get null: one of them may be the copy of
+    a row inside the gap.
 
     Parameters
     ----------
@@ -171,6 +175,8 @@ def by_source(
         As for `blocks`.
     ordered : iterable of str
         Sources whose neighbours in number are slices of one patient.
+    stratify : sequence of str or None
+        Columns whose combinations are spread evenly in the sources that are not ordered.
 
     Raises
     ------
@@ -185,14 +191,16 @@ def by_source(
     >>> parts.filter(pl.col("source") == "b")["split"].null_count()
     0
     """
-    sources = df["source"].unique(maintain_order=True).to_list()
+    if "source" not in df.columns:
+        df = df.with_columns(source=pl.lit(None, pl.String))
+    sources = df["source"].unique(maintain_order=True).drop_nulls().to_list()
     first = [look_up(name, sources, "source", DataError) for name in dict.fromkeys(ordered)]
     unit = families(df)
     split: list[str | None] = [None] * df.height
     settled: dict[int, str | None] = {}
     for name in sorted(first):
         rows = (df["source"] == name).fill_null(False).arg_true().to_list()
-        part = blocks(df[rows], fractions, block=block, gap=gap, seed=seed)["split"].to_list()
+        part = _undivided(blocks(df[rows], fractions, block=block, gap=gap, seed=seed)["split"].to_list(), unit[rows])
         parts: dict[int, set[str | None]] = {}
         for row, value in zip(rows, part, strict=True):
             parts.setdefault(int(unit[row]), set()).add(value)
@@ -205,11 +213,62 @@ def by_source(
     for row in rest:
         split[row] = settled.get(int(unit[row]))
     if free:
-        both = pl.concat_str(pl.col("source"), pl.col("label").cast(pl.String), ignore_nulls=True, separator=" ")
-        table = df[free].with_columns(both.alias("_stratum"))
+        table = _with_stratum(df[free], stratify)
         for row, value in zip(free, holdout(table, fractions, seed, "_stratum")["split"].to_list(), strict=True):
             split[row] = value
     return check(df.with_columns(pl.Series("split", split, dtype=pl.String)), by="split")
+
+
+def cross_validation(
+    df: pl.DataFrame,
+    folds: int = 5,
+    test: float = 0.0,
+    *,
+    ordered: Iterable[str] = (),
+    block: int = BLOCK,
+    gap: int = GAP,
+    seed: int = 0,
+    stratify: Sequence[str] | None = BOTH,
+) -> pl.DataFrame:
+    """``df`` with ``fold`` 0 to ``folds - 1``; with a share for ``test`` also with ``split``, "train" or "test".
+
+    As `by_source`, with the folds for parts: test scans are in no fold, rows inside a gap in no part at all.
+    Without a test share ``split`` is null: each fold is held out in turn.
+
+    Parameters
+    ----------
+    df : polars.DataFrame
+        A manifest whose ``group`` is filled.
+    folds : int
+        Number of folds, at least 2.
+    test : float
+        Share of the rows that no fold sees, in [0, 1).
+    ordered, block, gap, seed, stratify
+        As for `by_source`.
+
+    Raises
+    ------
+    DataError
+        As `by_source`, or if ``folds`` or ``test`` is out of range.
+
+    Examples
+    --------
+    >>> df = pl.DataFrame({"id": list("abcd"), "group": list("uvwx"), "label": [1, 1, 1, 1]})
+    >>> sorted(cross_validation(df, 2, test=0.5)["fold"].to_list(), key=str)
+    [0, 1, None, None]
+    """
+    if folds < 2:
+        raise DataError(f"folds: {folds} is not a number of folds; give 2 or more")
+    if not 0 <= test < 1:
+        raise DataError(f"test: {test:g} is no share that leaves scans for the folds; give one in [0, 1)")
+    names = {f"fold {number}": number for number in range(folds)}
+    fractions = ({"test": test} if test else {}) | dict.fromkeys(names, (1 - test) / folds)
+    dealt = by_source(df, fractions, ordered=ordered, block=block, gap=gap, seed=seed, stratify=stratify)
+    parts = dealt["split"].to_list()
+    split = [None if not test or part is None else "test" if part == "test" else "train" for part in parts]
+    number = [None if part is None else names.get(part) for part in parts]
+    both = [pl.Series("split", split, dtype=pl.String), pl.Series("fold", number, dtype=pl.Int64)]
+    return check(df.with_columns(both))
 
 
 def check(df: pl.DataFrame, by: str | None = None) -> pl.DataFrame:
@@ -234,7 +293,7 @@ def check(df: pl.DataFrame, by: str | None = None) -> pl.DataFrame:
     >>> check(pl.DataFrame({"id": ["a", "b"], "group": ["g", "g"], "split": ["train", "test"]}))
     Traceback (most recent call last):
     ...
-    tumorscope.errors.DataError: split: group 'g' is in test and train; split again with splits.holdout
+    tumorscope.errors.DataError: split: group 'g' is in test and train; split again with splits.holdout (... --again)
     """
     for column in [by] if by else ["split", "fold"]:
         if column not in df.columns:
@@ -256,7 +315,9 @@ def _check_keys(column: str, parts: Sequence[Hashable], kind: str, keys: Sequenc
             shown = key[-1] if isinstance(key, tuple) else key
             both = " and ".join(sorted((str(first), str(part))))
             remedy = "splits.grouped_kfold" if column == "fold" else "splits.holdout"
-            raise DataError(f"{column}: {kind} '{shown}' is in {both}; split again with {remedy}")
+            raise DataError(
+                f"{column}: {kind} '{shown}' is in {both}; split again with {remedy} (tumorscope split --again)"
+            )
 
 
 def _names(df: pl.DataFrame, unit: NDArray[np.int64]) -> list[str]:
@@ -284,6 +345,28 @@ def _units(df: pl.DataFrame, wanted: int, what: str) -> NDArray[np.int64]:
     if count < wanted:
         raise DataError(f"group: {count} groups cannot fill {wanted} {what}; ask for fewer {what} or add data")
     return units
+
+
+def _undivided(part: Sequence[str | None], unit: NDArray[np.int64]) -> list[str | None]:
+    """``part`` with null where a unit has another part more often: rows of one source can be tied through another."""
+    votes: dict[int, Counter[str]] = {}
+    for value, number in zip(part, unit.tolist(), strict=True):
+        if value is not None:
+            votes.setdefault(number, Counter())[value] += 1
+    winner = {number: min(count, key=lambda name: (-count[name], name)) for number, count in votes.items()}
+    return [value if winner.get(number) == value else None for value, number in zip(part, unit.tolist(), strict=True)]
+
+
+def _with_stratum(df: pl.DataFrame, stratify: Sequence[str] | None) -> pl.DataFrame:
+    """``df`` with the column ``_stratum``: the values of the columns ``stratify``, those that have one, as text."""
+    names = [name for name in stratify or () if stratify is not BOTH or name in df.columns]
+    for name in names:
+        if name not in df.columns:
+            raise DataError(f"{name}: is no column to stratify by; name one of {', '.join(df.columns)}")
+    if not names:
+        return df.with_columns(_stratum=pl.lit(""))
+    both = pl.concat_str([pl.col(name).cast(pl.String) for name in names], ignore_nulls=True, separator=" ")
+    return df.with_columns(both.alias("_stratum"))
 
 
 def _strata(df: pl.DataFrame, stratify: str | None) -> NDArray[np.int64]:

@@ -303,7 +303,7 @@ def _wavelets(view: View) -> Measures:
             found[f"haar_{k}_{kind}_low"], found[f"haar_{k}_{kind}_high"] = min(values), max(values)
         across = (a - b - c + d)[where] if where.any() else (a - b - c + d).ravel()
         found |= {f"haar_{k}_{kind}_across": value for kind, value in enumerate(_tails(across))}
-        level = (a + b + c + d) / 4
+        level = (a + b + c + d) / np.float32(4)
     return found
 
 

@@ -102,7 +102,7 @@ def _choose_mask(
 
     For each way to cut a mask out, the probability from which it is shown is the lowest that keeps to `FALSE_MASKS`.
     """
-    marked = np.flatnonzero([one.label == 1 and one.truth is not None for one in seen])
+    marked = [(i, one.truth) for i, one in enumerate(seen) if one.label == 1 and one.truth is not None]
     healthy = np.flatnonzero([one.label == 0 for one in seen])
     allowed = int(FALSE_MASKS * len(healthy))
     best: tuple[float, dict[str, float], dict[str, float]] | None = None
@@ -112,8 +112,8 @@ def _choose_mask(
         above = float(np.nextafter(tempted[allowed], 1.0)) if allowed < tempted.size else 0.0
         outline = max(unsure, above if above > 0 else 0.0)
         overlap = [
-            dice(_segment(seen[i], mask, seed, area), seen[i].truth, empty="one") if probability[i] >= outline else 0.0
-            for i in marked
+            dice(_segment(seen[i], mask, seed, area), truth, empty="one") if probability[i] >= outline else 0.0
+            for i, truth in marked
         ]
         score = float(np.mean(overlap)) if overlap else 0.0
         if best is None or score > best[0]:
@@ -124,5 +124,5 @@ def _choose_mask(
 
 
 def _segment(one: Seen, mask: float, seed: float, area: float) -> BoolArray:
-    limits = {"mask": mask * one.strength, "seed": seed * one.strength}
-    return lesions(one.probability, **limits, min_size=area * one.head_area)
+    smallest = area * one.head_area
+    return lesions(one.probability, mask=mask * one.strength, seed=seed * one.strength, min_size=smallest)

@@ -162,7 +162,7 @@ def precision_of(recipe: Recipe) -> str:
         return recipe.precision
     if torch.cuda.is_available():
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
-    can = getattr(torch.cpu, "get_capabilities", dict)()
+    can: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
     return "bf16" if any(can.get(name) for name in BF16_ON_CPU) else "fp32"
 
 
