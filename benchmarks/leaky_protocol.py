@@ -32,7 +32,7 @@ from tumorscope.audit.measure import measure
 from tumorscope.audit.shortcuts import file_traits
 from tumorscope.datasets import manifest
 
-TURN, SHIFT, ZOOM = 15.0, 4.0, 0.1  # degrees, px and share, at most, of an augmented copy
+TURN, SHIFT, ZOOM = 10.0, 3.0, 0.05  # degrees, px and share, at most, of an augmented copy
 GAIN, OFFSET = 0.2, 20.0  # share and grey values of 255, likewise
 
 Fit = Callable[[NDArray, NDArray, NDArray, NDArray], NDArray]

@@ -174,9 +174,9 @@ def label_texts(table: pl.DataFrame) -> list[str | None]:
     >>> label_texts(pl.DataFrame({"id": ["a", "b"], "label": [1, 0], "label_name": [None, "no"]}))
     ['1', 'no']
     """
-    blank = pl.lit(None, pl.String)
-    name, number = (pl.col(one) if one in table.columns else blank for one in ("label_name", "label"))
-    return table.select(pl.coalesce(name.cast(pl.String), number.cast(pl.String)).alias("text"))["text"].to_list()
+    absent = [pl.lit(None, pl.String).alias(name) for name in ("label_name", "label") if name not in table.columns]
+    known = table.with_columns(absent).with_columns(pl.col("label_name", "label").cast(pl.String))
+    return known.select(pl.coalesce("label_name", "label"))["label_name"].to_list()
 
 
 def _tied(table: pl.DataFrame, near: IntArray) -> IntArray:

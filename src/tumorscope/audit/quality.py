@@ -109,7 +109,7 @@ def quality(image: NDArray, head: BoolArray, findings: Sequence[str] = ()) -> Qu
     >>> disc = np.hypot(y, x) < 20
     >>> traits = quality(disc * 100.0, disc)
     >>> traits.head_side, round(traits.head_share, 3), traits.noise, traits.background_flat
-    (39, 0.261, 0.0, 1.0)
+    (39, 0.259, 0.0, 1.0)
     """
     plane = as_plane(image)
     mask = as_mask(head, plane.shape, "head")

@@ -24,6 +24,8 @@ TONE = 13  # of 255, by which the middle grey values of two prepared heads may d
 LIT = 12  # of 255: the dimmest of a prepared head
 MARKS = {"border": "a bright border", "white_background": "a white background", "text": "letters or marks"}
 
+USED = ("scan_width", "scan_height", "head_share", "file_format", *MARKS)
+
 
 def differences(measured: Measured, i: IntArray, j: IntArray, turn: IntArray, kind: Sequence[str]) -> list[str]:
     """One phrase for each pair of rows: what the second is, compared with the first.
@@ -37,10 +39,8 @@ def differences(measured: Measured, i: IntArray, j: IntArray, turn: IntArray, ki
         The turn in which ``j`` looks like ``i``.
     kind : sequence of {"bytes", "pixels", "near"}
     """
-    rows = measured.table.select(
-        pl.col(name) if name in measured.table.columns else pl.lit(None).alias(name)
-        for name in ("scan_width", "scan_height", "head_share", "file_format", *MARKS)
-    ).rows(named=True)
+    absent = [pl.lit(None).alias(name) for name in USED if name not in measured.table.columns]
+    rows = measured.table.with_columns(absent).select(USED).rows(named=True)
     found = []
     for one, other, way, how in zip(i.tolist(), j.tolist(), turn.tolist(), kind, strict=True):
         if how == "bytes":

@@ -37,7 +37,7 @@ IntArray = NDArray[np.int64]
 #: Correlation in the first look from which two scans are looked at again.
 NEAR = 0.90
 #: Correlation of their detail from which two scans count as one.
-THRESHOLD = 0.94
+THRESHOLD = 0.96
 #: Mean first look that two halves of a group must reach; a chain of likenesses is cut where they do not.
 COHESION = 0.85
 #: Longest chain that average linkage takes: its square must fit in memory. A longer one is cut into stars.
@@ -108,8 +108,9 @@ def copies(prints: FloatArray, threshold: float = THRESHOLD, *, near: float = NE
 
     Examples
     --------
-    >>> ramp = np.tile(np.arange(48.0), (48, 1))
-    >>> copies(fingerprints([np.sin(ramp / 5), np.sin(ramp / 9), np.sin(ramp / 5).T])).turn.tolist()
+    >>> x = np.tile(np.arange(48.0), (48, 1))
+    >>> wave, other = np.sin(x / 5) + np.cos(x.T / 7), np.sin(x / 9) * np.cos(x.T / 4)
+    >>> copies(fingerprints([wave, other, wave.T])).turn.tolist()
     [4]
     """
     _check(threshold, near)
@@ -133,9 +134,9 @@ def similar(prints: FloatArray, threshold: float = THRESHOLD) -> tuple[IntArray,
 
     Examples
     --------
-    >>> ramp = np.tile(np.arange(48.0), (48, 1))
-    >>> waves = [np.sin(ramp / 5), np.sin(ramp / 9), np.sin(ramp / 5).T]
-    >>> [part.tolist() for part in similar(fingerprints(waves))[:2]]
+    >>> x = np.tile(np.arange(48.0), (48, 1))
+    >>> wave, other = np.sin(x / 5) + np.cos(x.T / 7), np.sin(x / 9) * np.cos(x.T / 4)
+    >>> [part.tolist() for part in similar(fingerprints([wave, other, wave.T]))[:2]]
     [[0], [2]]
     """
     found = copies(prints, threshold)
@@ -201,8 +202,9 @@ def groups(prints: FloatArray, threshold: float = THRESHOLD, *, found: Copies | 
 
     Examples
     --------
-    >>> ramp = np.tile(np.arange(48.0), (48, 1))
-    >>> groups(fingerprints([np.sin(ramp / 5), np.sin(ramp / 9), np.sin(ramp / 5).T])).tolist()
+    >>> x = np.tile(np.arange(48.0), (48, 1))
+    >>> wave, other = np.sin(x / 5) + np.cos(x.T / 7), np.sin(x / 9) * np.cos(x.T / 4)
+    >>> groups(fingerprints([wave, other, wave.T])).tolist()
     [0, 1, 0]
     """
     _check(threshold)
