@@ -10,6 +10,22 @@ on them it scores by recognising scans.
 Both classifiers see histograms of oriented gradients of the cleaned, cropped heads at 64 x 64. Of each protocol the
 table gives accuracy and balanced accuracy with the true labels, and the mean balanced accuracy over the deals with the
 range that holds 95 % of them.
+
+Measured on data/navoneel (253 scans in 199 groups, 20 deals) with the command above:
+
+| protocol | classifier | accuracy | balanced accuracy | balanced accuracy, labels dealt at random |
+|---|---|---|---|---|
+| augment ×10, then split at random | 1-nearest-neighbour | 0.951 | 0.958 | 0.941 (0.931 to 0.951) |
+| augment ×10, then split at random | linear SVM | 0.842 | 0.831 | 0.726 (0.700 to 0.758) |
+| split at random by scan | 1-nearest-neighbour | 0.692 | 0.716 | 0.659 (0.631 to 0.707) |
+| split at random by scan | linear SVM | 0.735 | 0.720 | 0.642 (0.592 to 0.695) |
+| split by group | 1-nearest-neighbour | 0.589 | 0.629 | 0.496 (0.441 to 0.542) |
+| split by group | linear SVM | 0.664 | 0.651 | 0.502 (0.433 to 0.563) |
+| split by group, then augment the training part ×10 | 1-nearest-neighbour | 0.577 | 0.621 | 0.504 (0.453 to 0.575) |
+| split by group, then augment the training part ×10 | linear SVM | 0.731 | 0.713 | 0.493 (0.413 to 0.585) |
+| file traits only, split by group | random forest | 0.767 [0.712, 0.820] | 0.750 [0.688, 0.810] | |
+
+With copies of ±15°, ±4 px and ±10 % instead, the first two lines are 0.816 and 0.661 on dealt labels.
 """
 
 from __future__ import annotations

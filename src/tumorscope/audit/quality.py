@@ -25,7 +25,7 @@ STEEP = 98.0  # percentile of the slopes inside the head that counts as its edge
 EXTREME = 0.005  # of the grey range: this near to the highest or lowest value a pixel counts as clipped
 BANDED = ("head_side", "noise", "sharpness", "contrast")  # traits by which errors are looked at later
 BANDS = ("low", "middle", "high")
-#: Where a trait calls for a look: about the outermost hundredth of 5,005 scans of six public collections.
+#: Where a trait calls for a look: about the outermost hundredth of 5,005 measurements on six public collections.
 LIMITS: dict[str, tuple[str, float, str]] = {
     "head_side": ("<", 135, "the head is small in pixels"),
     "noise": (">", 0.045, "noisy"),
