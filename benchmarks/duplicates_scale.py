@@ -10,8 +10,8 @@ with noise. Each size is measured in a process of its own. Then for each size:
 
 - seconds, on the clock and of all cores together, of `copies` and of `groups`, and peak memory of the process;
 - pairs; planted copies that share a group with their original; largest group;
-- of 10,000 rows drawn from the whole: pairs that comparing all with all finds, and how many of these the search in
-  the whole found.
+- pairs wanted, which are the planted ones and those that comparing all with all finds among 10,000 rows drawn from
+  the whole, both as far as they pass the two looks; and how many of these the search in the whole missed.
 """
 
 from __future__ import annotations
@@ -48,14 +48,14 @@ def main() -> None:
     heads = originals(arguments.folders, arguments.thumbnails)
     print(f"{len(heads)} originals; {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}", flush=True)
     titles = ("scans", "copies s", "groups s", "CPU s", "peak MB", "pairs", "groups", "largest", "planted", "found %")
-    print(" ".join(f"{title:>9}" for title in (*titles, "sample", "missed", "load")), flush=True)
+    print(" ".join(f"{title:>9}" for title in (*titles, "wanted", "missed", "load")), flush=True)
     for count in arguments.counts:
         with tempfile.TemporaryDirectory(prefix="tumorscope-scale-") as folder:
             row = child(heads, count, Path(folder))
         shown = [
             count, f"{row['copies']:.1f}", f"{row['groups']:.1f}", f"{row['cpu']:.1f}", f"{row['peak']:.0f}",
             row["pairs"], row["distinct"], row["largest"], row["planted"], f"{100 * row['recalled']:.2f}",
-            row["sample"], row["missed"], f"{os.getloadavg()[0]:.1f}",
+            row["wanted"], row["missed"], f"{os.getloadavg()[0]:.1f}",
         ]  # fmt: skip
         print(" ".join(f"{value:>9}" for value in shown), flush=True)
 
@@ -155,24 +155,24 @@ def measured(prints_file: Path, parent_file: Path) -> dict[str, Any]:
     group = groups(prints, found=pairs)
     ended, worked = time.perf_counter(), time.process_time() - worked
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e6
-    copies = np.flatnonzero(parent >= 0)
+    planted = np.flatnonzero(parent >= 0)
     sample = np.sort(np.random.default_rng(0).choice(len(prints), min(SAMPLE, len(prints)), replace=False))
-    wanted = all_with_all(prints, sample)
+    wanted = agreeing(prints, *all_with_all(prints, sample)) | agreeing(prints, planted, parent[planted])
     found = set((pairs.i * len(prints) + pairs.j).tolist())
     return {
         "copies": between - begun, "groups": ended - between, "cpu": worked, "peak": peak, "pairs": len(pairs.i),
-        "distinct": int(group.max()) + 1, "largest": int(np.bincount(group).max()), "planted": len(copies),
-        "recalled": float((group[copies] == group[parent[copies]]).mean()), "sample": len(wanted),
+        "distinct": int(group.max()) + 1, "largest": int(np.bincount(group).max()), "planted": len(planted),
+        "recalled": float((group[planted] == group[parent[planted]]).mean()), "wanted": len(wanted),
         "missed": len(wanted - found),
     }  # fmt: skip
 
 
-def all_with_all(prints: Any, sample: Any) -> set[int]:
-    """Pairs among the rows ``sample`` that pass both looks, found by comparing all with all; numbered i * N + j."""
+def all_with_all(prints: Any, sample: Any) -> tuple[Any, Any]:
+    """Pairs of rows of the sample that pass the first look, found by comparing all with all."""
     import numpy as np
 
-    from tumorscope.datasets.duplicates import NEAR, THRESHOLD
-    from tumorscope.datasets.likeness import first_look, likeness, overlaid, turn_likeness
+    from tumorscope.datasets.duplicates import NEAR
+    from tumorscope.datasets.likeness import first_look, likeness
 
     looks = [first_look(prints[sample, view]) for view in (0, 1)]
     left, right = [], []
@@ -182,15 +182,24 @@ def all_with_all(prints: Any, sample: Any) -> set[int]:
         i, j = np.nonzero(best >= NEAR)
         left.append(i[j > i] + start)
         right.append(j[j > i] + start)
-    i, j = np.concatenate(left), np.concatenate(right)
-    turns = np.stack([turn_likeness(look[i], look[j]) for look in looks], 1)
-    view, turn = np.divmod(turns.reshape(len(i), -1).argmax(1), 8)
-    value = np.maximum(
-        overlaid(prints, sample[i], sample[j], view, turn),
-        overlaid(prints, sample[j], sample[i], view, np.array([0, 1, 2, 3, 4, 6, 5, 7])[turn]),
-    )
-    good = value >= THRESHOLD
-    return set((sample[i[good]] * len(prints) + sample[j[good]]).tolist())
+    return sample[np.concatenate(left)], sample[np.concatenate(right)]
+
+
+def agreeing(prints: Any, one: Any, other: Any) -> set[int]:
+    """Those of the pairs of rows that pass both looks, numbered i * N + j with i < j."""
+    import numpy as np
+
+    from tumorscope.datasets.duplicates import NEAR, THRESHOLD
+    from tumorscope.datasets.likeness import first_look, overlaid, turn_likeness
+    from tumorscope.datasets.neighbours import UNDOES
+
+    i, j = np.minimum(one, other), np.maximum(one, other)
+    turns = [turn_likeness(first_look(prints[i, view]), first_look(prints[j, view])) for view in (0, 1)]
+    flat = np.concatenate(turns, 1)
+    view, turn = np.divmod(flat.argmax(1), turns[0].shape[1])
+    value = np.maximum(overlaid(prints, i, j, view, turn), overlaid(prints, j, i, view, UNDOES[turn]))
+    good = (flat.max(1) >= NEAR) & (value >= THRESHOLD)
+    return set((i[good] * len(prints) + j[good]).tolist())
 
 
 if __name__ == "__main__":

@@ -8,7 +8,9 @@ split by blocks of 60 neighbouring numbers with a gap of 10, and a scan elsewher
 the side that one has. Navoneel is never trained on: whatever is tied to one of its scans goes to the test. The other
 healthy and unmasked scans are split by group, progression by patient: 04 is kept for the test. Unmasked tumour scans
 that merely look like a held-out scan of Cheng (correlation above 0.90: perhaps another slice of the same patient)
-are left out. Phantoms are drawn into FOLDER and train only.
+are left out. So are the groups of the healthy collection that are no MRI (CT) or in which a lesion is seen, by the eye
+of an engineer and not of a radiologist: `healthy_marks.csv` names a scan of each. They stay in the test, where
+`scout_card.py` reports figures with and without them. Phantoms are drawn into FOLDER and train only.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ SOURCES = ("cheng", "healthy", "tumor_unmasked", "progression", "navoneel")
 SHARES = {"train": 0.72, "val": 0.14, "test": 0.14}
 HEALTHY = {"train": 0.68, "val": 0.22, "test": 0.10}  # the scans tied to navoneel are held out besides
 LOOKS_ALIKE = 0.90
+MARKS = Path(__file__).with_name("healthy_marks.csv")
 TEST_PATIENT = "04"
 PHANTOMS = 500
 SEED = 17
@@ -59,7 +62,7 @@ def scout_manifest(data: Path) -> pl.DataFrame:
     rest = table.filter(pl.Series(~tied))
     of = {name: rest.filter(pl.col("source") == name) for name in SOURCES}
     both = splits.by_source(pl.concat([of["cheng"], of["tumor_unmasked"]]), SHARES, ordered=["cheng"], seed=SEED)
-    healthy = splits.holdout(of["healthy"], HEALTHY, seed=SEED)
+    healthy = without_marked(splits.holdout(of["healthy"], HEALTHY, seed=SEED))
     side = pl.when(pl.col("patient") == TEST_PATIENT).then(pl.lit("test")).otherwise(pl.lit("train"))
     progression = of["progression"].with_columns(split=side)
     return pl.concat([without_look_alikes(in_blocks(both)), healthy, progression, held], how="diagonal_relaxed")
@@ -73,6 +76,13 @@ def in_blocks(table: pl.DataFrame) -> pl.DataFrame:
     part = (cheng["split"].fill_null("") != cheng["split"].fill_null("").shift(1)).fill_null(True).cum_sum()
     name = "cheng:" + part.cast(pl.String) + ":" + (cheng["number"] // 60).cast(pl.String)
     return pl.concat([cheng.with_columns(group=name).drop("number"), table.filter(pl.col("source") != "cheng")])
+
+
+def without_marked(table: pl.DataFrame) -> pl.DataFrame:
+    """``table`` with a null split for the training and validation groups that hold a marked scan."""
+    marked = table.join(pl.read_csv(MARKS), on="id", how="semi")["group"].unique().to_list()
+    out = (pl.col("split") != "test") & pl.col("group").is_in(marked)
+    return table.with_columns(split=pl.when(out).then(None).otherwise(pl.col("split")))
 
 
 def without_look_alikes(table: pl.DataFrame) -> pl.DataFrame:

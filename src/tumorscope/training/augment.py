@@ -16,6 +16,7 @@ from tumorscope.scan import BoolArray, FloatArray
 from tumorscope.training.recipe import Augmentation
 
 QUANTILES = np.linspace(0, 1, 65, dtype=np.float32)
+FAINTEST_NOISE = 0.005  # spread of the weakest noise added; the head's bright end is 1
 
 
 @dataclass
@@ -86,7 +87,8 @@ def look(
     elif rng.random() < settings.sharpen:
         image = image + rng.uniform(0.3, 1.5) * (image - cv2.GaussianBlur(image, (0, 0), rng.uniform(0.8, 3.0)))
     if rng.random() < settings.noise:
-        spread = np.float32(np.exp(rng.uniform(np.log(0.005), np.log(0.08))))
+        largest = max(settings.noise_level, FAINTEST_NOISE)
+        spread = np.float32(np.exp(rng.uniform(np.log(FAINTEST_NOISE), np.log(largest))))
         real = image + spread * rng.standard_normal(image.shape, dtype=np.float32)
         image = np.sqrt(real * real + (spread * rng.standard_normal(image.shape, dtype=np.float32)) ** 2)
     if rng.random() < settings.jpeg:

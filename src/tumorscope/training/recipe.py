@@ -89,6 +89,7 @@ class Augmentation(Section):
     coarse: float = Field(0.2, ge=0, le=1, description="lower resolution")
     sharpen: float = Field(0.15, ge=0, le=1, description="unsharp mask")
     noise: float = Field(0.3, ge=0, le=1, description="Rician noise")
+    noise_level: float = Field(0.08, ge=0, description="largest spread of the noise; the head's bright end is 1")
     jpeg: float = Field(0.1, ge=0, le=1, description="JPEG artefacts")
     strip: float = Field(0.08, ge=0, le=1, description="rim of the head (scalp and skull) removed")
     remap: float = Field(0.0, ge=0, le=1, description="random grey value for each tissue, as of another sequence")
