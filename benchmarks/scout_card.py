@@ -23,6 +23,7 @@ import polars as pl
 
 from tumorscope import io
 from tumorscope.datasets import manifest
+from tumorscope.datasets.truth import read_mask
 from tumorscope.evaluation.classification import roc_auc
 from tumorscope.evaluation.segmentation import dice
 from tumorscope.evaluation.statistics import bootstrap
@@ -31,7 +32,6 @@ from tumorscope.inference.gate import Gate, GateResult
 from tumorscope.inference.predictor import Predictor
 from tumorscope.report.figures import contact_sheet, overlay
 from tumorscope.scan import Scan
-from tumorscope.training.cache import read_truth
 
 SMALLEST_HEAD = 0.02  # of a volume's slice: below this it is blank and not counted
 LGG_CHANNELS = {"lgg pre-contrast": 0, "lgg FLAIR": 1, "lgg post-contrast": 2}
@@ -105,7 +105,7 @@ def measure(predictor: Predictor, gate: Gate | None, name: str, rows: pl.DataFra
 def slices(row: dict[str, Any]) -> Iterator[tuple[int, np.ndarray, np.ndarray | None]]:
     """The slices of a manifest row with their truth; blank ones are left out."""
     scan = io.read(row["path"], channel=row.get("channel"))
-    truth = read_truth(row, scan.shape)
+    truth = read_mask(row, scan.shape)
     if scan.pixels.min() == scan.pixels.max():
         return
     if not scan.is_volume:

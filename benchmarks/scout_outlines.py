@@ -19,10 +19,10 @@ import polars as pl
 
 from tumorscope import io
 from tumorscope.datasets import manifest
+from tumorscope.datasets.truth import read_mask
 from tumorscope.evaluation.classification import roc_auc
 from tumorscope.evaluation.segmentation import dice
 from tumorscope.inference.bundle import Bundle
-from tumorscope.training.cache import read_truth
 
 LIMITS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.7)
 
@@ -53,7 +53,7 @@ def look(bundle: Bundle, row: dict[str, Any]) -> dict[bool, dict[str, Any]] | No
     pixels = io.read(row["path"], channel=row["channel"]).pixels
     if pixels.min() == pixels.max():
         return None
-    truth = read_truth(row, pixels.shape)
+    truth = read_mask(row, pixels.shape)
     assert truth is not None
     prepared = bundle.metadata.preparation.prepare(pixels)
     found = {}

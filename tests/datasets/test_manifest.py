@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cv2
 import nibabel
 import numpy as np
 import polars as pl
@@ -593,3 +594,20 @@ def test_a_folder_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(os, "scandir", refuse)
     with pytest.raises(DataError, match=r"yes: the folder cannot be read \(Permission denied\)"):
         manifest.build(tmp_path)
+
+
+def test_a_folder_with_a_manifest_of_its_own_among_the_data_is_passed_over(tmp_path: Path) -> None:
+    for name in ("yes/1.png", "no/2.png", "prepared/images/1.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(tmp_path / name), np.full((8, 8), len(name), np.uint8))
+    (tmp_path / "prepared" / "manifest.parquet").write_bytes(b"")
+    assert sorted(manifest.build(tmp_path)["id"].to_list()) == ["1", "2"]
+
+
+def test_findings_are_collected_where_asked_for(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for name in ("yes/1.png", "no/2.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(tmp_path / name), np.full((8, 8), 7, np.uint8))
+    found: list[str] = []
+    manifest.load(tmp_path, groups=False, findings=found)
+    assert any("to the byte" in one for one in found) and not caplog.records

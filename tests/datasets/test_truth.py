@@ -35,13 +35,3 @@ def test_a_mask_of_another_size_is_refused_and_none_is_none(tmp_path: Path) -> N
     with pytest.raises(DataError, match=r"m\.png: mask is 8x6, its scan s\.jpg is 4x4; resample") as caught:
         read_mask({"path": "s.jpg", "mask_path": str(tmp_path / "m.png")}, (4, 4))
     assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_training_reads_masks_by_the_same_rule(tmp_path: Path, seed: int) -> None:
-    cache = pytest.importorskip("tumorscope.training.cache")
-    values = np.random.default_rng(seed).integers(0, [256, 2, 3, 200, 1][seed], (9, 9)).astype(np.uint8)
-    cv2.imwrite(str(tmp_path / "m.png"), values)
-    row = {"path": "s.png", "mask_path": str(tmp_path / "m.png")}
-    ours, theirs = read_mask(row, (9, 9)), cache.read_truth(row, (9, 9))
-    assert ours is not None and np.array_equal(ours, theirs)

@@ -52,5 +52,5 @@ def test_a_mask_on_another_grid_is_an_error_with_both_names(phantoms: pl.DataFra
     wrong = tmp_path / "wrong.png"
     io.write_image(wrong, np.zeros((10, 12), np.uint8))
     rows = phantoms.head(1).with_columns(mask_path=pl.lit(str(wrong)))
-    with pytest.raises(DataError, match=r"wrong\.png: mask is \(10, 12\), its scan .* is \(96, 96\); resample"):
+    with pytest.raises(DataError, match=r"wrong\.png: mask is 10x12, its scan .* is 96x96; resample"):
         build(rows, SETTINGS, tmp_path / "cache")

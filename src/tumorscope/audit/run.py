@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+import polars.selectors as cs
 
+from tumorscope.audit import quality, views
 from tumorscope.audit.chance import Chance, classifier, linear, random_labels
 from tumorscope.audit.crossval import Task
 from tumorscope.audit.duplicates import Duplicates, find_duplicates
@@ -18,6 +20,7 @@ from tumorscope.audit.leaks import Leak, leaks
 from tumorscope.audit.lookalikes import Kinship, look_alikes
 from tumorscope.audit.masks import Masks, masks
 from tumorscope.audit.measure import Measured, measure
+from tumorscope.audit.quality import bands
 from tumorscope.audit.shortcuts import Origin, Shortcut, shortcuts
 from tumorscope.datasets import manifest
 from tumorscope.errors import DataError
@@ -46,6 +49,8 @@ class Audit:
     masks : Masks
     skipped : dict
         Why a test could not be made, by its name.
+    findings : tuple of str
+        What did not fit when the folders were read: files of no known kind, masks of another size, ...
     """
 
     measured: Measured
@@ -58,6 +63,7 @@ class Audit:
     suspects: Suspects | None
     masks: Masks
     skipped: dict[str, str] = field(default_factory=dict)
+    findings: tuple[str, ...] = ()
 
     def headlines(self) -> tuple[str, str, str]:
         """Three sentences: the copies, what they do to a test, and what tells the label without a tumour."""
@@ -87,10 +93,17 @@ class Audit:
         return f"shortcuts could not be tested: {self.skipped.get('shortcuts', 'there is no label')}"
 
     def clean(self) -> pl.DataFrame:
-        """The manifest with the recommended ``group``, and ``copies``, ``keep`` and ``reason`` of each scan."""
+        """The manifest with the recommended ``group``, and ``copies``, ``keep`` and ``reason`` of each scan.
+
+        Beside them stand the guessed plane and sequence, and the third in which its size, noise, sharpness and
+        contrast lie: the slices by which an evaluation tells whom a model serves badly.
+        """
         names = [name for name in manifest.SCHEMA if name in self.measured.table.columns]
         chosen = self.duplicates.clean
-        return self.measured.table.select(names).with_columns(*chosen.select("group", "copies", "keep", "reason"))
+        slices = bands(self.measured.table).select("plane_guess", "sequence_guess", cs.ends_with("_band"))
+        return self.measured.table.select(names).with_columns(
+            *chosen.select("group", "copies", "keep", "reason"), *slices
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Every finding as plain data, for JSON."""
@@ -137,6 +150,13 @@ class Audit:
             if self.suspects is None
             else {"sentence": self.suspects.sentence(), "scans": self.suspects.table.to_dicts()},
             "masks": {"sentence": self.masks.sentence(), "findings": self.masks.frame().to_dicts()},
+            "quality": {
+                "sentence": quality.sentence(self.measured.readable.table),
+                "planes": views.sentence(self.measured.readable.table["plane_guess"].to_list()),
+                "sequences": views.sentence(self.measured.readable.table["sequence_guess"].to_list(), "sequence"),
+                "remarks": quality.remarks(self.measured.table).to_dicts(),
+            },
+            "files": list(self.findings),
             "skipped": self.skipped,
         }
 
@@ -169,7 +189,8 @@ def audit(
     DataError
         If the data cannot be loaded, or no scan of it can be read.
     """
-    table = manifest.load(data, groups=False)
+    findings: list[str] = []
+    table = manifest.load(data, groups=False, findings=findings)
     measured = measure(table, cache=cache, workers=workers, progress=lambda n, of: progress("reading scans", n, of))
     if not measured.readable.table.height:
         raise DataError(f"no scan can be read; {measured.sentence()}")
@@ -200,6 +221,7 @@ def audit(
             measured.table, measured.prints, workers=workers, progress=lambda n, of: progress("reading masks", n, of)
         ),
         skipped=skipped,
+        findings=tuple(findings),
     )
 
 

@@ -40,6 +40,10 @@ VOLUME = re.compile(r"(?:(?P<case>.+?)[ _.-])?(?P<word>t1ce|t1gd|t1c|t1n|t1|t2w|
 PATIENT = re.compile(r"(?:patient|pat|subject|sub|subj|case)[ _-]?\w+", re.IGNORECASE)
 
 
+#: The file that every command writes beside the scans it made.
+MANIFEST = "manifest.parquet"
+
+
 @dataclass(frozen=True)
 class Entry:
     """One scan or mask file and what its path says; None is unknown. ``word`` is the class word of its folder."""
@@ -72,7 +76,8 @@ def stem(name: str) -> str:
 def walk(root: Path) -> Iterator[tuple[Path, list[str]]]:
     """Each folder from ``root`` down with the names of its files; links are followed, each folder is seen once.
 
-    Hidden files and folders are passed over.
+    Hidden files and folders are passed over, and so are folders below ``root`` with a manifest of their own: what
+    `prepare`, `augment` or `train` wrote among the data is no new data.
 
     Raises
     ------
@@ -92,6 +97,9 @@ def walk(root: Path) -> Iterator[tuple[Path, list[str]]]:
             below.clear()
             continue
         seen.add(real)
+        if MANIFEST in names and Path(folder) != root:
+            below.clear()
+            continue
         yield Path(folder), sorted(name for name in names if not name.startswith("."))
 
 

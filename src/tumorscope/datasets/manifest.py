@@ -35,8 +35,8 @@ NAMES = ("manifest.parquet", "manifest.csv")
 log = logging.getLogger("tumorscope")
 
 
-def build(root: str | Path, layout: str | None = None) -> pl.DataFrame:
-    """The manifest of a folder; what does not fit is logged as warnings, see `survey` for the list.
+def build(root: str | Path, layout: str | None = None, *, findings: list[str] | None = None) -> pl.DataFrame:
+    """The manifest of a folder; what does not fit is logged as warnings, or appended to ``findings`` where given.
 
     Raises
     ------
@@ -44,6 +44,9 @@ def build(root: str | Path, layout: str | None = None) -> pl.DataFrame:
         As `survey`.
     """
     found = survey(root, layout)
+    if findings is not None:
+        findings += found.findings
+        return found.table
     for finding in found.findings:
         log.warning("%s", finding)
     return found.table
@@ -131,7 +134,7 @@ def _stored(path: Path, folder: Path) -> str:
     return str(full)
 
 
-def load(data: Data | Sequence[Data], *, groups: bool = True) -> pl.DataFrame:
+def load(data: Data | Sequence[Data], *, groups: bool = True, findings: list[str] | None = None) -> pl.DataFrame:
     """The manifest of a folder, a manifest file, a table, or several of these one after the other.
 
     A folder that holds ``manifest.parquet`` or ``manifest.csv`` is read from it. ``source`` is the
@@ -143,6 +146,8 @@ def load(data: Data | Sequence[Data], *, groups: bool = True) -> pl.DataFrame:
         What to load.
     groups : bool
         Whether to fill ``group`` where it is missing (`assign_groups`): reads every scan once.
+    findings : list of str or None
+        What does not fit in a folder (`survey`) is appended here instead of being logged.
 
     Raises
     ------
@@ -152,7 +157,7 @@ def load(data: Data | Sequence[Data], *, groups: bool = True) -> pl.DataFrame:
     several = list(data) if isinstance(data, Sequence) and not isinstance(data, str) else [data]
     if not several:
         raise DataError("data: nothing was given; name a folder or a manifest")
-    tables = [_load_one(item) for item in several]
+    tables = [_load_one(item, findings) for item in several]
     if len(tables) > 1:
         tables = _apart(tables)
     table = pl.concat(tables, how="diagonal_relaxed")
@@ -162,14 +167,14 @@ def load(data: Data | Sequence[Data], *, groups: bool = True) -> pl.DataFrame:
     return table
 
 
-def _load_one(item: Data) -> pl.DataFrame:
+def _load_one(item: Data, findings: list[str] | None) -> pl.DataFrame:
     if isinstance(item, pl.DataFrame):
         return validate(conform(item, "table"), "table")
     path = Path(item)
     if path.is_dir():
         held = [path / name for name in NAMES if (path / name).is_file()]
         if not held:
-            return build(path)
+            return build(path, findings=findings)
         path = held[0]
     table = read(path)
     return table.with_columns(pl.col("source").fill_null(path.resolve().parent.name))

@@ -10,6 +10,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from tumorscope.audit.quality import BANDED
+from tumorscope.audit.quality import remarks as remarks_of
+from tumorscope.audit.quality import sentence as quality_sentence
 from tumorscope.audit.run import Audit
 from tumorscope.audit.shortcuts import Origin
 from tumorscope.datasets import manifest
@@ -21,6 +24,7 @@ GROUPS_SHOWN = 24  # groups of copies with a picture
 COPIES_SHOWN = 6  # scans of one group in its row
 SUSPECTS_SHOWN = 24
 TILE = 128  # px
+EMPTY = np.full((8, 8, 3), 250, np.uint8)  # a tile of the page's colour
 
 
 def write_audit(found: Audit, out: Path, command: str = "") -> Path:
@@ -44,7 +48,7 @@ def write_audit(found: Audit, out: Path, command: str = "") -> Path:
         draft.write_text(json.dumps(_plain(found.to_dict()), indent=2), encoding="utf-8")
     sections = [
         copies(found), *sides(found), *kinship(found), shortcuts(found), chance(found), labels(found), masks(found),
-        files(found),
+        quality(found), files(found),
     ]  # fmt: skip
     facts = {"scans": found.measured.table.height, "command": command}
     return write_document(out / "report.html", "What is in these data", found.headlines(), sections, facts)
@@ -86,7 +90,7 @@ def _group_sheets(found: Audit) -> list[Figure]:
             images.append(found.measured.heads[row])
             titles.append(ids[row])
         for _ in range(COPIES_SHOWN - min(len(rows), COPIES_SHOWN)):
-            images.append(np.full((8, 8, 3), 250, np.uint8))
+            images.append(EMPTY)
             titles.append("")
     count = min(groups.height, GROUPS_SHOWN)
     caption = f"{count} of {groups.height} groups of copies, one a row, up to {COPIES_SHOWN} scans of each"
@@ -188,21 +192,64 @@ def masks(found: Audit) -> Section:
     return Section("Masks", [found.masks.sentence()], tables, alarm=bool(rows), hint=found.masks.rule)
 
 
-def files(found: Audit) -> Section:
-    """What could not be read, and how the scans look as files."""
-    table = found.measured.table
-    rows = table.filter(pl.col("problem").is_not_null()).select("id", "problem").rows()
-    tables = [Table(("scan", "problem"), rows, "Scans that could not be read")] if rows else []
-    sizes = table.filter(pl.col("problem").is_null()).group_by("source").agg(
+def quality(found: Audit) -> Section:
+    """How the scans look: views, quality, and those that call for a look."""
+    table = found.measured.readable.table
+    medians = table.group_by("source").agg(
         pl.len().alias("scans"),
         pl.col("scan_width").min().alias("narrowest"),
         pl.col("scan_width").max().alias("widest"),
-        pl.col("noise").median().alias("noise"),
-        pl.col("sharpness").median().alias("sharpness"),
-        pl.col("contrast").median().alias("contrast"),
-    )  # fmt: skip
-    tables.append(Table(sizes.columns, sizes.sort("source").rows(), "Readable scans of each data set, medians"))
-    return Section("Files and quality", [found.measured.sentence()], tables, alarm=bool(rows))
+        *(pl.col(name).median().alias(name.replace("_", " ")) for name in BANDED),
+    )
+    remarks = remarks_of(table)
+    counts = remarks.group_by("remark").agg(pl.len().alias("scans"), pl.col("id").first().alias("for example"))
+    tables = [
+        Table(medians.columns, medians.sort("source").rows(), "Readable scans of each data set, medians"),
+        *(_views(table, name, title) for name, title in (("plane", "Plane"), ("sequence", "Sequence"))),
+    ]
+    if remarks.height:
+        tables.append(Table(counts.columns, counts.sort("scans", descending=True).rows(), "Scans that call for a look"))
+    return Section(
+        "Views and quality",
+        [quality_sentence(table)],
+        tables,
+        _remarked(found, remarks),
+        hint="Planes and sequences are guesses from the picture, withheld where they are unsure; T1 and FLAIR are not "
+        "told apart. clean.parquet has both, and the third in which each scan's size, noise, sharpness and contrast "
+        "lie, so that an evaluation can say whom a model serves badly.",
+    )
+
+
+def _views(table: pl.DataFrame, name: str, title: str) -> Table:
+    guess = pl.col(f"{name}_guess").fill_null("unknown")
+    counts = table.group_by("source", guess.alias("guess")).agg(
+        pl.len().alias("scans"), pl.col(f"{name}_confidence").mean().alias("mean confidence")
+    )
+    return Table(counts.columns, counts.sort("source", "scans", descending=[False, True]).rows(), f"{title} by guess")
+
+
+def _remarked(found: Audit, remarks: pl.DataFrame) -> list[Figure]:
+    """A sheet with the first scans of each remark."""
+    row_of = {name: row for row, name in enumerate(found.measured.table["id"].to_list())}
+    images, titles = [], []
+    for (remark,), part in remarks.group_by("remark", maintain_order=True):
+        for name in part["id"].head(COPIES_SHOWN).to_list():
+            images.append(found.measured.heads[row_of[name]])
+            titles.append(f"{remark}: {name}")
+        for _ in range(-min(part.height, COPIES_SHOWN) % COPIES_SHOWN):
+            images.append(EMPTY)
+            titles.append("")
+    caption = f"Scans that call for a look, one kind a row, up to {COPIES_SHOWN} of each"
+    return [Figure(contact_sheet(images, titles, columns=COPIES_SHOWN, tile=TILE), caption)] if images else []
+
+
+def files(found: Audit) -> Section:
+    """What could not be read, and what did not fit when the folders were read."""
+    rows = found.measured.table.filter(pl.col("problem").is_not_null()).select("id", "problem").rows()
+    tables = [Table(("scan", "problem"), rows, "Scans that could not be read")] if rows else []
+    if found.findings:
+        tables.append(Table(("finding",), [(one,) for one in found.findings], "What did not fit in the folders"))
+    return Section("Files", [found.measured.sentence()], tables, alarm=bool(rows))
 
 
 def _skipped(found: Audit, name: str) -> str:

@@ -20,6 +20,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from tumorscope import io
+from tumorscope.datasets.truth import read_mask
 from tumorscope.errors import DataError
 from tumorscope.imaging.preparation import Preparation
 from tumorscope.scan import BoolArray, FloatArray
@@ -160,7 +161,7 @@ def prepare_row(row: dict[str, Any], preparation: Preparation) -> Iterator[tuple
         raise DataError(
             f"{row['path']}: holds {scan.pixels.shape[0]} sequences; name one in the manifest's channel column"
         )
-    truth = read_truth(row, scan.shape)
+    truth = read_mask(row, scan.shape)
     volume = scan.is_volume
     for number in range(scan.shape[0]) if volume else [0]:
         pixels = scan.pixels[number] if volume else scan.pixels
@@ -188,23 +189,3 @@ def prepare_row(row: dict[str, Any], preparation: Preparation) -> Iterator[tuple
                 "has_mask": known,
             },
         )
-
-
-def read_truth(row: dict[str, Any], shape: tuple[int, ...]) -> BoolArray | None:
-    """The lesion mask of a manifest row on its scan's grid, set from half of the mask file's maximum; None without one.
-
-    Raises
-    ------
-    DataError
-        If the mask lies on another grid than its scan.
-    """
-    if not row.get("mask_path"):
-        return None
-    mask = io.read(row["mask_path"])
-    values = mask.pixels.max(axis=0) if mask.axes[0] == "C" else mask.pixels
-    if values.shape != shape:
-        raise DataError(
-            f"{row['mask_path']}: mask is {values.shape}, its scan {row['path']} is {shape}; "
-            "resample the mask or fix mask_path in the manifest"
-        )
-    return values > (0.5 * float(values.max()) if values.max() > 0 else 0.5)

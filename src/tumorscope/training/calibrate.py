@@ -11,6 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from tumorscope import io
+from tumorscope.datasets.truth import read_mask
 from tumorscope.errors import DataError
 from tumorscope.evaluation.calibration import fit_logistic
 from tumorscope.evaluation.classification import roc_auc, threshold_at_sensitivity
@@ -18,7 +19,6 @@ from tumorscope.evaluation.segmentation import dice
 from tumorscope.inference.bundle import Bundle, Calibration, Thresholds
 from tumorscope.inference.postprocess import lesions
 from tumorscope.scan import BoolArray, FloatArray
-from tumorscope.training.cache import read_truth
 
 SENSITIVITY = 0.95  # of the decision `tumor` on validation
 SENSITIVITY_UNCERTAIN = 0.99  # of `tumor` or `uncertain` together
@@ -81,7 +81,7 @@ def look(bundle: Bundle, row: dict[str, Any]) -> Seen | None:
     scan = io.read(row["path"], channel=row.get("channel"))
     if scan.is_volume:
         return None
-    truth = read_truth(row, scan.shape)
+    truth = read_mask(row, scan.shape)
     prepared = bundle.metadata.preparation.prepare(scan.pixels)
     outputs = bundle.run(prepared.pixels[None])
     pixels = prepared.to_input_grid(outputs.mask[0]) * prepared.head
