@@ -1,6 +1,6 @@
 """What a protocol is worth by itself: the same classifiers under leaky and sound protocols, on true and dealt labels.
 
-    python benchmarks/leaky_protocol.py DATA [--deals 20] [--copies 10]
+    python benchmarks/leaky_protocol.py DATA [--deals 20] [--copies 10] [--table benchmarks/leaky_protocol.csv]
 
 The leaky protocols are here and not in the library, which has no way to ask for them: a random split of scans, of which
 some are copies of others, and a random split of what augmentation made of them. *Dealt* labels are the true ones dealt
@@ -37,6 +37,8 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import polars as pl
+import polars.selectors as cs
 from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedKFold
 from sklearn.svm import SVC
@@ -71,6 +73,7 @@ def main() -> None:
     parser.add_argument("--copies", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--cache", type=Path)
+    parser.add_argument("--table", type=Path, help="CSV of the same figures, from which docs/figures/leakage.py draws")
     arguments = parser.parse_args()
     measured = measure(manifest.load(arguments.data), cache=arguments.cache).readable
     scans = prepare(measured.heads, Task.of(measured.table, most=None), arguments.copies, arguments.seed)
@@ -78,6 +81,7 @@ def main() -> None:
     print(f"{len(task.rows)} scans in {task.groups} groups, {arguments.deals} deals of the labels\n")
     print("| protocol | classifier | accuracy | balanced accuracy | balanced accuracy, labels dealt at random |")
     print("|---|---|---|---|---|")
+    rows: list[dict[str, str | float]] = []
     for name, folds, copies in (
         (f"augment ×{arguments.copies}, then split at random", at_random, "everywhere"),
         ("split at random by scan", at_random, "nowhere"),
@@ -88,8 +92,14 @@ def main() -> None:
             accuracy, found = run(scans, name, folds, copies, fit, arguments.deals, arguments.seed)
             spread = f"{found.mean:.3f} ({found.low:.3f} to {found.high:.3f})"
             print(f"| {name} | {classifier} | {accuracy:.3f} | {found.true:.3f} | {spread} |", flush=True)
+            figures = {"true": found.true, "dealt": found.mean, "low": found.low, "high": found.high}
+            rows.append({"protocol": name, "classifier": classifier, "accuracy": accuracy, **figures})
     traits = file_traits(measured).score
     print(f"| file traits only, split by group | random forest | {traits.accuracy} | {traits.balanced_accuracy} | |")
+    own = {"accuracy": traits.accuracy.value, "true": traits.balanced_accuracy.value}
+    rows.append({"protocol": "file traits only, split by group", "classifier": "random forest", **own})
+    if arguments.table:
+        pl.DataFrame(rows).with_columns(cs.float().round(4)).write_csv(arguments.table)
 
 
 def prepare(heads: NDArray[np.uint8], task: Task, copies: int, seed: int) -> Scans:
