@@ -40,7 +40,8 @@ def protocols(table: pl.DataFrame, path: Path) -> None:
     for number, (classifier, color) in enumerate(COLORS.items()):
         part = rows.filter(pl.col("classifier") == classifier)
         y = np.arange(part.height) * 3 + number
-        axis.barh(y, part["true"] - GUESSING, left=GUESSING, height=0.8, color=color, alpha=0.35, label=f"{classifier}, true labels")
+        above = part["true"] - GUESSING
+        axis.barh(y, above, 0.8, left=GUESSING, color=color, alpha=0.35, label=f"{classifier}, true labels")
         ends = np.stack([part["dealt"] - part["low"], part["high"] - part["dealt"]])
         axis.errorbar(part["dealt"], y, xerr=ends, fmt="o", color=color, label=f"{classifier}, labels dealt at random")
     axis.axvline(GUESSING, color="0.3", linestyle=":", linewidth=1)
