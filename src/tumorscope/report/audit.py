@@ -18,13 +18,14 @@ from tumorscope.audit.shortcuts import Origin
 from tumorscope.datasets import manifest
 from tumorscope.io import atomic
 from tumorscope.report.document import Figure, Section, Table, write_document
-from tumorscope.report.figures import contact_sheet
+from tumorscope.report.figures import PAPER, contact_sheet
 
-GROUPS_SHOWN = 24  # groups of copies with a picture
-COPIES_SHOWN = 6  # scans of one group in its row
+GROUPS_SHOWN = 200  # groups of copies with a picture
+COLUMNS, LINES = 8, 12  # tiles across and down one picture of groups
+REMARKED = 6  # scans shown of each remark
 SUSPECTS_SHOWN = 24
 TILE = 128  # px
-EMPTY = np.full((8, 8, 3), 250, np.uint8)  # a tile of the page's colour
+EMPTY = np.full((8, 8, 3), PAPER, np.uint8)  # a gap in a sheet
 
 
 def write_audit(found: Audit, out: Path, command: str = "") -> Path:
@@ -80,21 +81,25 @@ def copies(found: Audit) -> Section:
 
 
 def _group_sheets(found: Audit) -> list[Figure]:
-    groups = found.duplicates.groups
-    if not groups.height:
-        return []
+    """Pictures of all groups, the largest first: small groups share a row, with an empty tile between them."""
     ids = found.measured.table["id"].to_list()
-    images, titles = [], []
-    for rows in groups["rows"].head(GROUPS_SHOWN).to_list():
-        for row in rows[:COPIES_SHOWN]:
-            images.append(found.measured.heads[row])
-            titles.append(ids[row])
-        for _ in range(COPIES_SHOWN - min(len(rows), COPIES_SHOWN)):
-            images.append(EMPTY)
-            titles.append("")
-    count = min(groups.height, GROUPS_SHOWN)
-    caption = f"{count} of {groups.height} groups of copies, one a row, up to {COPIES_SHOWN} scans of each"
-    return [Figure(contact_sheet(images, titles, columns=COPIES_SHOWN, tile=TILE), caption)]
+    groups = found.duplicates.groups["rows"].to_list() if found.duplicates.groups.height else []
+    lines: list[list[int | None]] = []
+    for rows in groups[:GROUPS_SHOWN]:
+        tiles = rows[:COLUMNS]
+        if lines and len(lines[-1]) + 1 + len(tiles) <= COLUMNS:
+            lines[-1] += [None, *tiles]
+        else:
+            lines.append(list(tiles))
+    figures = []
+    for start in range(0, len(lines), LINES):
+        part = [row for line in lines[start : start + LINES] for row in line + [None] * (COLUMNS - len(line))]
+        images = [EMPTY if row is None else found.measured.heads[row] for row in part]
+        titles = ["" if row is None else ids[row] for row in part]
+        shown = f"{min(len(groups), GROUPS_SHOWN)} of {len(groups)}" if len(groups) > GROUPS_SHOWN else "all"
+        caption = f"Groups of copies ({shown}), the largest first, up to {COLUMNS} scans of each; a gap parts groups"
+        figures.append(Figure(contact_sheet(images, titles, columns=COLUMNS, tile=TILE), caption))
+    return figures
 
 
 def sides(found: Audit) -> list[Section]:
@@ -233,14 +238,14 @@ def _remarked(found: Audit, remarks: pl.DataFrame) -> list[Figure]:
     row_of = {name: row for row, name in enumerate(found.measured.table["id"].to_list())}
     images, titles = [], []
     for (remark,), part in remarks.group_by("remark", maintain_order=True):
-        for name in part["id"].head(COPIES_SHOWN).to_list():
+        for name in part["id"].head(REMARKED).to_list():
             images.append(found.measured.heads[row_of[name]])
             titles.append(f"{remark}: {name}")
-        for _ in range(-min(part.height, COPIES_SHOWN) % COPIES_SHOWN):
+        for _ in range(-min(part.height, REMARKED) % REMARKED):
             images.append(EMPTY)
             titles.append("")
-    caption = f"Scans that call for a look, one kind a row, up to {COPIES_SHOWN} of each"
-    return [Figure(contact_sheet(images, titles, columns=COPIES_SHOWN, tile=TILE), caption)] if images else []
+    caption = f"Scans that call for a look, one kind a row, up to {REMARKED} of each"
+    return [Figure(contact_sheet(images, titles, columns=REMARKED, tile=TILE), caption)] if images else []
 
 
 def files(found: Audit) -> Section:

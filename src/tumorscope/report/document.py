@@ -19,7 +19,8 @@ from tumorscope.io import atomic
 from tumorscope.report._row import text
 from tumorscope.report.html import JPEG_QUALITY, RESEARCH_ONLY, _environment
 
-LONGEST = 40  # rows of a table; the rest is counted in a line beneath
+LONGEST = 200  # rows of a table; the rest is counted in a line beneath
+OPEN = 12  # rows up to which a table is shown at once; a longer one is unfolded on demand
 
 
 @dataclass(frozen=True)
@@ -123,12 +124,17 @@ def _shown(number: int, section: Section) -> dict[str, Any]:
     return {
         "anchor": f"s{number}",
         "title": text(section.title),
-        "sentences": [text(sentence) for sentence in section.sentences],
+        "sentences": [_sentence(text(one)) for one in section.sentences],
         "hint": text(section.hint),
         "alarm": section.alarm,
         "tables": [_table(table) for table in section.tables],
         "figures": [{"source": _data(figure.image), "caption": text(figure.caption)} for figure in section.figures],
     }
+
+
+def _sentence(words: str) -> str:
+    """The words with a capital at the beginning and a full stop at the end."""
+    return words[:1].upper() + words[1:] + ("" if words.endswith((".", "!", "?", ":")) else ".")
 
 
 def _table(table: Table) -> dict[str, Any]:
@@ -138,7 +144,12 @@ def _table(table: Table) -> dict[str, Any]:
             raise DataError(f"table '{table.caption}': a row of {len(row)} cells under {len(table.columns)} headings")
     return {
         "caption": text(table.caption),
-        "columns": [text(name) for name in table.columns],
+        "columns": [
+            {"text": text(name), "number": bool(rows) and all(row[number]["number"] for row in rows)}
+            for number, name in enumerate(table.columns)
+        ],
+        "folded": len(rows) > OPEN,
+        "count": len(table.rows),
         "rows": rows,
         "more": max(0, len(table.rows) - LONGEST),
     }
