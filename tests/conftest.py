@@ -45,3 +45,11 @@ def shared_data() -> Path:
 def repository() -> Path:
     """The root of the checkout."""
     return REPOSITORY
+
+
+@pytest.fixture(scope="session")
+def phantom_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Sixty phantoms of 96 px as PNG with masks, half with a tumour, in mixed planes and contrasts."""
+    from tumorscope.datasets import phantom
+
+    return phantom.write_dataset(tmp_path_factory.mktemp("scans") / "phantoms", 60, seed=7, size=96)

@@ -10,13 +10,7 @@ import polars as pl
 import pytest
 
 from tumorscope.audit.measure import Measured, measure
-from tumorscope.datasets import manifest, phantom
-
-
-@pytest.fixture(scope="session")
-def phantom_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Sixty phantoms of 96 px as PNG with masks, half with a tumour, in mixed planes and contrasts."""
-    return phantom.write_dataset(tmp_path_factory.mktemp("audit") / "phantoms", 60, seed=7, size=96)
+from tumorscope.datasets import manifest
 
 
 @pytest.fixture(scope="session")

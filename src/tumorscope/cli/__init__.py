@@ -18,6 +18,7 @@ COMMANDS = {
     "demo": "tumorscope.cli.demo:demo",
     "predict": "tumorscope.cli.predict:predict",
     "audit": "tumorscope.cli.audit:audit",
+    "prepare": "tumorscope.cli.prepare:prepare",
     "split": "tumorscope.cli.split:split",
     "augment": "tumorscope.cli.augment:augment",
     "balance": "tumorscope.cli.balance:balance",

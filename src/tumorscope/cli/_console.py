@@ -69,6 +69,15 @@ class Watch:
         if self._progress is not None:
             self._progress.advance(self._task)
 
+    def count(self, done: int, total: int, error: str | None) -> None:
+        """Count one of ``total``; a failure is told at once."""
+        if done == 1:
+            self.start(total)
+        if error is not None:
+            self._tell(error)
+        if self._progress is not None:
+            self._progress.advance(self._task)
+
     def close(self, interrupted: str) -> None:
         """Take the bar away."""
         if self._progress is not None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Annotated, Any
+from dataclasses import asdict
+from typing import Annotated
 
 import typer
 
@@ -11,11 +11,6 @@ from tumorscope.cli._console import Watch, answer, answer_json
 from tumorscope.cli._options import Json, Out, Workers
 from tumorscope.cli.split import Fold, lines
 from tumorscope.errors import Exit
-
-
-@dataclass(frozen=True)
-class _Done:
-    error: str | None
 
 
 def augment(
@@ -51,15 +46,8 @@ def augment(
 
     ranges = Ranges(rotation, shift, shear, zoom, flip, brightness)
     with Watch("augmenting") as watch:
-
-        def told(done: int, total: int, error: str | None) -> None:
-            if done == 1:
-                watch.start(total)
-            row: Any = _Done(error)
-            watch.add(row, None)
-
         table = manifest.load(data)
-        made = run(table, out, copies, ranges=ranges, seed=seed, fold=fold, workers=workers or 2, progress=told)
+        made = run(table, out, copies, ranges=ranges, seed=seed, fold=fold, workers=workers or 2, progress=watch.count)
     if as_json:
         facts = {
             "out": str(out),

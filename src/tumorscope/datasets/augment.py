@@ -103,7 +103,7 @@ def offspring(df: pl.DataFrame, folder: str | Path, copies: int, *, fold: int | 
     place = Path(os.path.abspath(folder))
     rows = []
     for row in parents.iter_rows(named=True):
-        name = _file_name(row["id"])
+        name = file_name(row["id"])
         for number in range(1, copies + 1):
             own = {"id": f"{row['id']}-a{number}", "parent_id": row["id"], "channel": None, "sha256": None}
             own["path"] = str(place / "images" / f"{name}-a{number}.png")
@@ -189,7 +189,7 @@ def augment(
     return Augmented(result, len(jobs), drawn, len(made) - drawn, passed, tuple(failed))
 
 
-def _file_name(own: str) -> str:
+def file_name(own: str) -> str:
     """The id itself where it can be a file's name everywhere, otherwise a hash of it."""
     plain = own.isprintable() and not own.startswith(".") and not set(own) & set('/\\:*?"<>|')
     return own if plain and len(own.encode()) <= LONGEST else hashlib.sha256(own.encode()).hexdigest()[:24]

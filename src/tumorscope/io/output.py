@@ -128,6 +128,43 @@ def write_mask(path: str | Path, mask: NDArray, scan: Scan) -> None:
         raise OutputError(f"{label(target)}: a mask is written as .png or .nii.gz; choose one of these suffixes")
 
 
+def write_volume(path: str | Path, pixels: NDArray, scan: Scan, corner: tuple[int, int, int] = (0, 0, 0)) -> None:
+    """Write (D, H, W) float32 values of a part of ``scan`` as NIfTI that lies where that part lies.
+
+    Parameters
+    ----------
+    path : path
+        ``.nii.gz`` or ``.nii``.
+    pixels : (D, H, W) array
+        On the scan's axes.
+    scan : Scan
+        The volume that they were made from.
+    corner : (int, int, int)
+        Voxel of the scan at ``pixels[0, 0, 0]``.
+
+    Raises
+    ------
+    ScanError
+        If either is no volume.
+    OutputError
+        If it cannot be written, or the suffix is none of these.
+    """
+    target = Path(path)
+    if pixels.ndim != 3 or not scan.is_volume:
+        raise ScanError(f"{label(target)}: {pixels.ndim}-D values of a {len(scan.shape)}-D scan; pass (D, H, W) of one")
+    if not target.name.lower().endswith((".nii.gz", ".nii")):
+        raise OutputError(f"{label(target)}: a volume is written as .nii.gz or .nii; choose one of these suffixes")
+    affine = None
+    if scan.affine is not None:
+        affine = np.array(scan.affine, float)[:, [2, 1, 0, 3]]
+        affine[:, 3] = np.array(scan.affine) @ [*corner, 1]
+    with quiet():
+        header = _made_header(affine, None if scan.spacing is None else scan.spacing[::-1])
+        voxels = np.ascontiguousarray(pixels, np.float32).transpose(2, 1, 0)
+        header.set_data_dtype(np.float32)
+        _save_nifti(target, header, voxels)
+
+
 def _write_nifti(target: Path, stored: NDArray, scan: Scan) -> None:
     """Mask on the file's grid as NIfTI."""
     with quiet():
@@ -140,10 +177,15 @@ def _write_nifti(target: Path, stored: NDArray, scan: Scan) -> None:
             affine = None if affine is None else affine[:, [2, 1, 0, 3]]
             header = _made_header(affine, None if spacing is None else spacing[::-1])
         header.set_data_dtype(np.uint8)
-        header.set_data_shape(voxels.shape)
-        head = header.binaryblock
-        header["vox_offset"] = len(head) + 4
-        content = header.binaryblock + bytes(4) + voxels.astype(np.uint8).tobytes(order="F")
+        _save_nifti(target, header, voxels.astype(np.uint8))
+
+
+def _save_nifti(target: Path, header: Any, voxels: NDArray) -> None:
+    """Header and voxels as one file, compressed where its name says so; the same bytes for the same values."""
+    header.set_data_shape(voxels.shape)
+    head = header.binaryblock
+    header["vox_offset"] = len(head) + 4
+    content = header.binaryblock + bytes(4) + voxels.tobytes(order="F")
     if target.name.lower().endswith(".gz"):
         buffer = streams.BytesIO()
         with gzip.GzipFile(filename="", fileobj=buffer, mode="wb", compresslevel=5, mtime=0) as packed:
