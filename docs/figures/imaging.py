@@ -2,12 +2,13 @@
 
     python docs/figures/imaging.py
 
-Writes docs/images/cleaning.jpg, cropping.jpg, musica.jpg and musica-curves.png.
+Writes docs/images/cleaning.jpg, cropping.jpg, musica.jpg, musica-parameters.jpg and musica-curves.png.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import cv2
 import matplotlib.pyplot as plt
@@ -18,7 +19,7 @@ from tumorscope.datasets import phantom
 from tumorscope.imaging.background import clean_background
 from tumorscope.imaging.crop import crop_head
 from tumorscope.imaging.intensity import normalize
-from tumorscope.imaging.musica import musica
+from tumorscope.imaging.musica import Curve, musica
 
 IMAGES = Path(__file__).resolve().parent.parent / "images"
 SIDE = 250  # px of one panel
@@ -100,19 +101,51 @@ def forms() -> NDArray[np.uint8]:
     return np.hstack([panel(255 * normalize(crop.box.cut(values), where=head), name) for name, values in shown.items()])
 
 
+def parameters() -> NDArray[np.uint8]:
+    """What each parameter does to a noisy phantom, one a row."""
+    head = phantom.make(11, "axial", "t1ce", lesion="glioma", offset=22.0, noise=0.03, bias=0.15, bits=16)
+    crop = crop_head(head.image)
+    grey, inside = crop.box.cut(normalize(head.image, where=crop.head)), crop.box.cut(crop.head)
+    calm: dict[str, Any] = {"noise": 3.0}
+    rows: list[list[tuple[str, dict[str, Any]]]] = [
+        [(f"exponent = {value}", {"exponent": value}) for value in (1.0, 0.8, 0.6, 0.45)],
+        [(f"exponent 0.6, noise = {value}", {"exponent": 0.6, "noise": value}) for value in (0, 1, 2, 4)],
+        [(f"edge = {value}", {"edge": value} | calm) for value in (0.6, 1.0, 2.0, 3.0)],
+        [(f"4 levels, latitude = {value}", {"latitude": value, "levels": 4} | calm) for value in (1.0, 0.7, 0.4, 0.1)],
+        [
+            ("gain = 1", calm),
+            ("gain = 2 2 1 1 1 1", {"gain": [2, 2, 1, 1, 1, 1]} | calm),
+            ("gain = 1 1 2 2 1 1", {"gain": [1, 1, 2, 2, 1, 1]} | calm),
+            ("gain = 1 1 1 1 2 2", {"gain": [1, 1, 1, 1, 2, 2]} | calm),
+        ],
+    ]
+    shown = [
+        [panel(255 * normalize(musica(grey, keep_black=True, **chosen), where=inside), title) for title, chosen in row]
+        for row in rows
+    ]
+    return np.vstack([np.hstack(row) for row in shown])
+
+
 def curves(path: Path) -> None:
-    """What each form does to a detail coefficient."""
-    share = np.linspace(-1, 1, 801)
-    size = np.maximum(np.abs(share), 1e-9)
-    figure, axes = plt.subplots(figsize=(5.2, 4.2), dpi=80)
-    axes.plot(share, share, color="0.6", lw=1, label="unchanged")
-    axes.plot(share, share * np.maximum(size, 0.01) ** -0.3, label="vuylsteke, a = 1, p = 0.7, xc = 0.01 M")
-    axes.plot(share, 2 * share, label="reference, a = 2")
-    axes.plot(share, share * (1 + (1 - size) ** 2), label="dippel, a = 1, p = 2")
-    axes.set(xlabel="detail / M", ylabel="changed detail / M", xlim=(-1, 1), ylim=(-1.5, 1.5))
-    axes.grid(alpha=0.3)
-    axes.legend(fontsize=8)
-    figure.tight_layout()
+    """What each form does to a detail coefficient, and what noise containment makes of it."""
+    share = np.linspace(-1, 1, 2001, dtype=np.float32)[None]
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9.6, 4.0), dpi=75, layout="constrained")
+    left.plot(share[0], share[0], color="0.6", lw=1, label="unchanged")
+    for curve, name in (
+        (Curve(), "vuylsteke, a = 1, p = 0.7, xc = 0.01 M"),
+        (Curve("reference", gain=2), "reference, a = 2"),
+        (Curve("dippel", exponent=2), "dippel, a = 1, p = 2"),
+    ):
+        left.plot(share[0], curve(share)[0], label=name)
+    left.set(xlabel="detail / M", ylabel="changed detail / M", xlim=(-1, 1), ylim=(-1.5, 1.5))
+    right.plot(share[0], share[0], color="0.6", lw=1, label="unchanged")
+    for noise in (0.0, 0.03, 0.08):
+        name = f"noise up to {noise:g} M contained" if noise else "vuylsteke, nothing contained"
+        right.plot(share[0], Curve(noise=noise)(share)[0], label=name)
+    right.set(xlabel="detail / M", ylabel="changed detail / M", xlim=(0, 0.25), ylim=(0, 0.5))
+    for axes in (left, right):
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize=8)
     figure.savefig(path)
     plt.close(figure)
 
@@ -122,6 +155,8 @@ def main() -> None:
     IMAGES.mkdir(exist_ok=True)
     for name, picture in (("cleaning", cleaning()), ("cropping", cropping()), ("musica", forms())):
         cv2.imwrite(str(IMAGES / f"{name}.jpg"), picture, [cv2.IMWRITE_JPEG_QUALITY, 85])
+    picture = parameters()
+    cv2.imwrite(str(IMAGES / "musica-parameters.jpg"), picture, [cv2.IMWRITE_JPEG_QUALITY, 80])
     curves(IMAGES / "musica-curves.png")
 
 

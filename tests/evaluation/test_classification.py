@@ -100,6 +100,8 @@ class TestConfusion:
             warnings.simplefilter("ignore")
             if 0 < truth.sum() < len(truth):
                 assert counts.balanced_accuracy == pytest.approx(metrics.balanced_accuracy_score(truth, said))
+                if 0 < said.sum() < len(said):
+                    assert counts.mcc == pytest.approx(metrics.matthews_corrcoef(truth, said))
             if truth.any():
                 assert counts.sensitivity == pytest.approx(metrics.recall_score(truth, said))
             if said.any():
@@ -107,10 +109,17 @@ class TestConfusion:
             if truth.any() or said.any():
                 assert counts.f1 == pytest.approx(metrics.f1_score(truth, said))
 
+    def test_binary_iou_is_the_one_of_keras(self):
+        # Keras 3: BinaryIoU() on [0, 1, 0, 1, 1] and [0.1, 0.2, 0.4, 0.7, 0.5]; the threshold itself counts as 1
+        counts = confusion([0, 1, 0, 1, 1], np.array([0.1, 0.2, 0.4, 0.7, 0.5]) >= 0.5)
+        assert counts.binary_iou == pytest.approx((2 / 3 + 2 / 3) / 2)
+        assert confusion([1, 1], [1, 1]).binary_iou == 1  # no scan is 0: that class is left out
+        assert confusion([1, 1], [0, 1]).binary_iou == pytest.approx((1 / 2 + 0) / 2)
+
     def test_a_rate_over_nothing_is_nan_not_zero(self):
         healthy = confusion([0, 0], [0, 0])
         assert healthy.specificity == 1.0
-        for rate in (healthy.sensitivity, healthy.precision, healthy.f1, healthy.balanced_accuracy):
+        for rate in (healthy.sensitivity, healthy.precision, healthy.f1, healthy.balanced_accuracy, healthy.mcc):
             assert math.isnan(rate)
 
 

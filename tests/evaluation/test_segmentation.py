@@ -7,9 +7,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from sklearn.metrics import confusion_matrix
 
 from tumorscope.errors import DataError
-from tumorscope.evaluation.segmentation import dice, false_mask_rate, iou
+from tumorscope.evaluation.segmentation import (
+    dice,
+    false_mask_rate,
+    iou,
+    pixel_confusion,
+    relative_size_error,
+    size_error,
+    spacing_of,
+)
 
 masks = hnp.array_shapes(min_dims=1, max_dims=3, max_side=7).flatmap(
     lambda shape: st.tuples(hnp.arrays(bool, shape), hnp.arrays(bool, shape))
@@ -81,3 +90,56 @@ class TestFalseMaskRate:
 
     def test_no_scans_give_no_rate(self):
         assert math.isnan(false_mask_rate([]))
+
+
+class TestPixels:
+    def test_counted_by_hand(self):
+        counts = pixel_confusion([[1, 1, 0], [0, 0, 0]], [[0, 1, 1], [1, 0, 0]])
+        assert (counts.tp, counts.fp, counts.tn, counts.fn) == (1, 1, 2, 2)
+        assert counts.accuracy == 1 / 2
+        assert counts.precision == 1 / 2
+        assert counts.sensitivity == pytest.approx(1 / 3)
+
+    @given(masks)
+    def test_counts_are_those_of_scikit_learn(self, pair):
+        first, second = pair
+        counts = pixel_confusion(first, second)
+        expected = confusion_matrix(second.ravel(), first.ravel(), labels=[False, True])
+        assert [[counts.tn, counts.fp], [counts.fn, counts.tp]] == expected.tolist()
+        assert counts.f1 == pytest.approx(dice(first, second, empty="nan"), nan_ok=True)
+
+    def test_rates_are_undefined_where_they_divide_by_nothing(self):
+        nothing, something = np.zeros((3, 4), bool), np.eye(3, 4, dtype=bool)
+        assert math.isnan(pixel_confusion(nothing, something).precision)
+        assert math.isnan(pixel_confusion(something, nothing).sensitivity)
+        assert pixel_confusion(nothing, nothing).accuracy == 1
+
+
+class TestSize:
+    def test_counted_by_hand(self):
+        predicted, truth = np.ones((2, 3), bool), np.zeros((2, 3), bool)
+        truth[0, :2] = True
+        assert size_error(predicted, truth) == 4
+        assert size_error(truth, predicted, spacing=(2, 0.5)) == -4
+        assert size_error(predicted[None], truth[None], spacing=(3, 1, 1)) == 12
+        assert relative_size_error(predicted, truth) == 2
+
+    def test_empty_masks(self):
+        nothing, something = np.zeros((3, 4), bool), np.eye(3, 4, dtype=bool)
+        assert size_error(nothing, nothing) == 0 and size_error(nothing, something) == -3
+        assert relative_size_error(nothing, something) == -1
+        assert math.isnan(relative_size_error(something, nothing))
+
+    @pytest.mark.parametrize(
+        ("spacing", "match"), [((1, 2, 3), "3 spacings"), (-1, "not above 0"), ((1, np.inf), "not above 0")]
+    )
+    def test_wrong_spacing_is_named(self, spacing, match):
+        with pytest.raises(DataError, match=match):
+            spacing_of(spacing, 2)
+
+
+@pytest.mark.parametrize("wrong", [[0, np.nan], [0, 2], [0, -1], [0, 0.5], [0, 255]])
+def test_masks_of_other_values_are_named(wrong):
+    for call in (dice, iou, pixel_confusion, size_error, relative_size_error):
+        with pytest.raises(DataError, match="true mask holds values other than 0 and 1"):
+            call([0, 1], wrong)

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import math
-import time
 
 import numpy as np
 import pytest
@@ -10,7 +9,7 @@ from hypothesis import strategies as st
 
 from tumorscope.errors import DataError
 from tumorscope.evaluation.classification import roc_auc
-from tumorscope.evaluation.statistics import Interval, bootstrap
+from tumorscope.evaluation.statistics import Draws, Interval, bootstrap, effective_size, share
 
 
 @given(st.lists(st.floats(-100, 100), min_size=2, max_size=30), st.integers(0, 1000))
@@ -130,9 +129,68 @@ def test_wrong_input_is_named(data, options, finding):
         bootstrap(np.mean, *data, **options)
 
 
-def test_ten_thousand_rows_take_seconds():
-    rng = np.random.default_rng(0)
-    labels = rng.integers(0, 2, 10_000)
-    start = time.process_time()
-    bootstrap(roc_auc, labels, labels + rng.normal(size=10_000), groups=rng.integers(0, 800, 10_000))
-    assert time.process_time() - start < 10
+class TestDraws:
+    @given(st.lists(st.integers(0, 6), min_size=1, max_size=20), st.integers(1, 12), st.integers(0, 99))
+    @settings(deadline=None, max_examples=60)
+    def test_whole_groups_as_many_as_there_are(self, groups, rounds, seed):
+        draws = Draws(groups, rounds, seed)
+        weights = np.concatenate(list(draws.weights()))
+        assert weights.shape == (rounds, len(groups))
+        for key in set(groups):
+            own = weights[:, np.array(groups) == key]
+            assert (own == own[:, :1]).all()
+        _, first = np.unique(groups, return_index=True)
+        assert (weights[:, first].sum(axis=1) == draws.count).all()
+
+    def test_wrong_input_is_named(self):
+        with pytest.raises(DataError, match="no list of rows"):
+            Draws([])
+        with pytest.raises(DataError, match="rounds"):
+            Draws([1], 0)
+
+
+class TestShare:
+    def test_values_of_statsmodels(self):
+        # statsmodels 0.15: proportion_confint(8, 10, method="wilson")
+        found = share([1] * 8 + [0] * 2)
+        assert (found.low, found.high) == pytest.approx((0.49016247153664183, 0.9433178485456247))
+
+    def test_no_rows_and_a_wrong_level(self):
+        assert share([]).reason == "no such scans" and math.isnan(share([]).value)
+        with pytest.raises(DataError, match="level"):
+            share([1], level=95)
+        with pytest.raises(DataError, match="groups do not match"):
+            share([1, 0], [1])
+
+    @given(st.lists(st.tuples(st.integers(0, 1), st.integers(0, 9)), min_size=1, max_size=60))
+    @settings(deadline=None, max_examples=120)
+    def test_laws(self, pairs):
+        right, groups = np.array(pairs).T
+        alone, tied = share(right), share(right, groups)
+        assert alone.value == tied.value == right.mean()
+        assert 0 <= tied.low <= tied.value <= tied.high <= 1
+        assert tied.low <= alone.low + 1e-12 and alone.high <= tied.high + 1e-12  # groups never narrow it
+        assert 1 <= effective_size(right, groups) <= len(right)
+        copies = share(np.repeat(right, 4), np.repeat(np.arange(len(right)), 4))
+        once = share(right, np.arange(len(right)))
+        assert (copies.low, copies.high) == pytest.approx((once.low, once.high), abs=1.5 / len(right))
+
+    def test_covers_the_truth_about_as_often_as_it_says(self):
+        rng = np.random.default_rng(0)
+        groups = np.repeat(np.arange(40), 5)
+        hits = naive = 0
+        for _ in range(400):
+            chance = rng.beta(4, 1, size=40)  # patients differ: their mean is 0.8
+            right = rng.uniform(size=200) < chance[groups]
+            span, plain = share(right, groups), share(right)
+            hits += span.low <= 0.8 <= span.high
+            naive += plain.low <= 0.8 <= plain.high
+        assert 0.92 <= hits / 400 <= 0.98
+        assert naive < hits
+
+
+def test_a_reason_stands_where_a_bound_is_missing():
+    assert bootstrap(np.mean, [1.0, 2.0], groups=[0, 0]).reason == "one group only: nothing to draw from"
+    scarce = bootstrap(lambda rows: float(len(set(rows)) == 3) or math.nan, [1.0, 2.0, 3.0], rounds=200)
+    assert scarce.value == 1 and "half of the resamples" in scarce.reason  # 2 of 9 resamples hold all three
+    assert bootstrap(np.mean, [1.0, 2.0, 4.0]).reason == ""

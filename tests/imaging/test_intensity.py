@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from tumorscope.errors import ScanError
-from tumorscope.imaging.intensity import as_mask, as_plane, normalize, percentiles
+from tumorscope.imaging.intensity import as_mask, as_plane, normalize, percentiles, standardize
 
 shapes = hnp.array_shapes(min_dims=2, max_dims=2, max_side=24)
 planes = hnp.arrays(np.float32, shapes, elements=st.floats(-1e6, 1e6, width=32))
@@ -77,6 +77,58 @@ class TestNormalize:
             normalize(np.zeros((2, 2)), low=99, high=1)
         with pytest.raises(ScanError, match="does not fit"):
             normalize(np.zeros((2, 2)), where=np.zeros((2, 3)))
+
+
+class TestStandardize:
+    @settings(max_examples=50)
+    @given(planes, st.integers(0, 2**32 - 1))
+    def test_the_head_gets_mean_zero_and_standard_deviation_one(self, image: np.ndarray, seed: int) -> None:
+        image = image + np.random.default_rng(seed).normal(0, 1e4, image.shape)  # so that it is not constant
+        head = np.random.default_rng(seed).random(image.shape) < 0.5
+        head.flat[0] = True
+        scored = standardize(image, where=head)
+        assert scored.dtype == np.float32 and scored.shape == image.shape
+        if head.sum() < 2:
+            assert (scored == 0).all()
+            return
+        assert scored[head].mean(dtype=np.float64) == pytest.approx(0, abs=1e-4)
+        assert scored[head].std(dtype=np.float64) == pytest.approx(1, abs=1e-4)
+
+    @settings(max_examples=50)
+    @given(
+        hnp.arrays(np.uint8, shapes),
+        st.sampled_from([1 / 64, 0.5, 16.0, 256.0]),
+        st.sampled_from([-300.0, 0.0, 1024.0]),
+        st.sampled_from(["percentile", "zscore"]),
+    )
+    def test_scale_and_offset_of_the_scanner_do_not_matter(
+        self, image: np.ndarray, factor: float, offset: float, method: str
+    ) -> None:
+        moved = image.astype(np.float64) * factor + offset
+        np.testing.assert_allclose(standardize(moved, method), standardize(image, method), rtol=1e-4, atol=1e-4)
+
+    def test_within_its_percentiles_it_is_normalize(self) -> None:
+        image = np.random.default_rng(0).normal(0, 1, (40, 30))
+        found = standardize(image, "percentile", 5, 95)
+        np.testing.assert_allclose(np.clip(found, 0, 1), normalize(image, "percentile", 5, 95), atol=1e-6)
+        assert found.min() < -0.1 and found.max() > 1.1
+
+    @pytest.mark.parametrize("value", [0, -3.5, 65535, 1e20])
+    @pytest.mark.parametrize("method", ["percentile", "zscore"])
+    def test_a_constant_head_becomes_zero(self, value: float, method: str) -> None:
+        assert (standardize(np.full((5, 1), value), method) == 0).all()
+
+    def test_an_empty_choice_means_all_pixels(self) -> None:
+        image = np.arange(12.0).reshape(3, 4)
+        assert np.array_equal(standardize(image, where=np.zeros((3, 4), bool)), standardize(image))
+
+    def test_wrong_arguments_are_refused(self) -> None:
+        with pytest.raises(ScanError, match="did you mean 'zscore'"):
+            standardize(np.zeros((2, 2)), "z-score")
+        with pytest.raises(ScanError, match="out of order"):
+            standardize(np.zeros((2, 2)), low=99, high=1)
+        with pytest.raises(ScanError, match="does not fit"):
+            standardize(np.zeros((2, 2)), where=np.zeros((2, 3)))
 
 
 class TestAsPlane:

@@ -16,7 +16,19 @@ SMALL = 'name = "x"\n[[phases]]\nepochs = 2\nsize = 64\n[[phases]]\nepochs = 3\n
 def test_every_recipe_of_the_package_is_valid(name: str) -> None:
     loaded = recipe.load(name)
     assert loaded.name == name
-    assert loaded.epochs == sum(phase.epochs for phase in loaded.phases)
+    if isinstance(loaded, recipe.Recipe):
+        assert loaded.epochs == sum(phase.epochs for phase in loaded.phases)
+
+
+def test_the_task_decides_what_a_recipe_may_hold() -> None:
+    parsed = recipe.parse('name = "x"\ntask = "classical"\n[validation]\nfolds = 3\n', "x.toml")
+    assert isinstance(parsed, recipe.Classical) and parsed.validation.folds == 3
+    with pytest.raises(RecipeError, match=r"x\.toml: unknown key in validation 'fold'; did you mean 'folds'\?"):
+        recipe.parse('name = "x"\ntask = "classical"\n[validation]\nfold = 3\n', "x.toml")
+    with pytest.raises(RecipeError, match="phases"):
+        recipe.parse('task = "classical"\n' + SMALL, "x.toml")
+    with pytest.raises(RecipeError, match=r"x\.toml: unknown task 'clasical'; did you mean 'classical'\?"):
+        recipe.parse('name = "x"\ntask = "clasical"\n', "x.toml")
 
 
 def test_phase_of_an_epoch() -> None:

@@ -155,6 +155,35 @@ class Confusion:
         """Harmonic mean of precision and sensitivity."""
         return _ratio(2 * self.tp, 2 * self.tp + self.fp + self.fn)
 
+    @property
+    def mcc(self) -> float:
+        """Matthews correlation of decision and label, in [-1, 1]; NaN where either takes one value only [1]_.
+
+        .. [1] Matthews, "Comparison of the predicted and observed secondary structure of T4 phage lysozyme",
+           Biochimica et Biophysica Acta 405, 1975.
+        """
+        margins = (self.tp + self.fp) * (self.tp + self.fn) * (self.tn + self.fp) * (self.tn + self.fn)
+        return (self.tp * self.tn - self.fp * self.fn) / math.sqrt(margins) if margins else math.nan
+
+    @property
+    def binary_iou(self) -> float:
+        """Mean of both classes' intersection over union: of tumour, tp/(tp+fp+fn), and of none, tn/(tn+fp+fn).
+
+        What Keras' ``BinaryIoU`` computes over scans (not pixels) with its default classes 0 and 1, where a score at
+        the threshold counts as 1 [1]_. As there, a class that is neither present nor said is left out of the mean.
+
+        .. [1] https://keras.io/api/metrics/segmentation_metrics/#binaryiou-class
+
+        Examples
+        --------
+        >>> counts = confusion([0, 1, 0, 1], np.array([0.1, 0.2, 0.4, 0.7]) >= 0.3)  # the example on that page
+        >>> round(counts.binary_iou, 6)
+        0.333333
+        """
+        wrong = self.fp + self.fn
+        parts = [right / (right + wrong) for right in (self.tp, self.tn) if right + wrong]
+        return sum(parts) / len(parts) if parts else math.nan
+
 
 def confusion(labels: ArrayLike, decisions: ArrayLike) -> Confusion:
     """Counts of ``decisions`` (1 for tumour) against ``labels``, both (N,) arrays of 0 and 1.

@@ -125,8 +125,8 @@ class Contrast(Step):
         from tumorscope.imaging import histogram
 
         scaled = normalize(picture.pixels, where=where)
-        spread = histogram.equalize(scaled) if self.method == "equalize" else histogram.clahe(scaled)
-        return replace(picture, pixels=np.clip(spread, 0, 1).astype(np.float32))
+        spread = histogram.equalize(scaled, where) if self.method == "equalize" else histogram.clahe(scaled)
+        return replace(picture, pixels=spread)
 
 
 class Bias(Step):
@@ -230,10 +230,11 @@ class WatershedColors(Step):
     colors: int = Field(10, ge=2, le=20, description="colours of the palette")
 
     def apply(self, picture: Picture) -> Picture:  # noqa: D102
-        from tumorscope.imaging.regions import region_colors, watershed_regions
+        from tumorscope.imaging.regions import region_colors, watershed
 
-        regions = watershed_regions(picture.pixels)
-        return replace(picture, colors=region_colors(picture.pixels, regions, self.colors))
+        where = picture.head if picture.head.any() else None
+        regions = watershed(picture.pixels, where=where)
+        return replace(picture, colors=region_colors(regions, picture.pixels, self.colors))
 
 
 AnyStep = Annotated[

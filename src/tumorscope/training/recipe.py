@@ -188,13 +188,73 @@ class Recipe(Section):
         return settings.final_rate + (rate - settings.final_rate) * 0.5 * (1 + math.cos(math.pi * share))
 
 
+class Measured(Section):
+    """What a classical classifier sees of a scan."""
+
+    side: int = Field(128, ge=32, description="side of the square in which each head is measured, px")
+    groups: tuple[str, ...] = Field(
+        (
+            "original_firstorder", "original_glcm", "glcm4", "entropy", "edge", "lbp", "log", "haar", "asymmetry",
+        ),
+        min_length=1,
+        description="features whose name begins with one of these; docs/explanation/features.md lists them",
+    )  # fmt: skip
+
+
+class Classifier(Section):
+    """The classifier on standardised features."""
+
+    kind: Literal["logistic", "svm"] = Field(
+        "logistic", description="logistic regression, or a support vector machine with a Gaussian kernel"
+    )
+    strength: float = Field(
+        0.03, gt=0, description="C of scikit-learn: the smaller, the simpler the model; about 1 suits an svm"
+    )
+    limit: float = Field(4.0, gt=0, description="standardised features are cut off at plus and minus this many spreads")
+    balance: bool = Field(
+        False, description="whether every class weighs the same; probabilities then hold for equally many of each"
+    )
+
+
+class Validation(Section):
+    """How the out-of-fold predictions are made and judged."""
+
+    folds: int = Field(5, ge=2, description="parts that are held out in turn; no group is cut")
+    repeats: int = Field(10, ge=1, description="times the data are divided anew; one division is a matter of luck")
+    rounds: int = Field(1000, ge=1, description="rounds of the bootstrap by group that makes the intervals")
+    ordered: tuple[str, ...] = Field((), description="sources whose neighbours in number are one patient's slices")
+    block: int = Field(40, ge=1, description="scans in a block, for those sources")
+    gap: int = Field(20, ge=0, description="scans left out on either side of a block")
+
+
+class Classical(Section):
+    r"""How a classifier on measured features is trained: needs no torch, and is what every network has to beat.
+
+    Examples
+    --------
+    >>> parse('name = "plain"\ntask = "classical"', "plain.toml").classifier.kind
+    'logistic'
+    """
+
+    name: str = Field(description="name of the run and of the model")
+    task: Literal["classical"] = Field("classical", description="tells this recipe from one of a network")
+    seed: int = Field(0, description="seed of everything that is drawn")
+    workers: int = Field(1, ge=1, description="processes that measure scans")
+    features: Measured = Measured()  # type: ignore[call-arg]
+    classifier: Classifier = Classifier()  # type: ignore[call-arg]
+    validation: Validation = Validation()  # type: ignore[call-arg]
+
+
+TASKS: dict[str, type[Recipe | Classical]] = {"detect-segment": Recipe, "classical": Classical}
+
+
 def names() -> list[str]:
     """Names of the recipes that come with the package."""
     folder = resources.files("tumorscope") / "recipes"
     return sorted(item.name.removesuffix(".toml") for item in folder.iterdir() if item.name.endswith(".toml"))
 
 
-def load(name_or_path: str | Path) -> Recipe:
+def load(name_or_path: str | Path) -> Recipe | Classical:
     """The recipe of a name that comes with the package, or of a TOML file.
 
     Raises
@@ -214,23 +274,27 @@ def load(name_or_path: str | Path) -> Recipe:
     return parse(text, str(name_or_path))
 
 
-def parse(text: str, origin: str) -> Recipe:
-    """The recipe that TOML ``text`` holds; ``origin`` names it in errors."""
+def parse(text: str, origin: str) -> Recipe | Classical:
+    """The recipe that TOML ``text`` holds, of the kind that its ``task`` asks for; ``origin`` names it in errors."""
     try:
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise RecipeError(f"{origin}: not valid TOML ({error}); mend that line") from error
     try:
-        return Recipe.model_validate(values)
+        kind = TASKS[look_up(str(values.get("task", "detect-segment")), TASKS, "task", RecipeError)]
+    except RecipeError as unknown:
+        raise RecipeError(f"{origin}: {unknown}") from unknown
+    try:
+        return kind.model_validate(values)
     except ValidationError as error:
-        raise RecipeError(_one_line(origin, error)) from error
+        raise RecipeError(_one_line(origin, kind, error)) from error
 
 
-def _one_line(origin: str, error: ValidationError) -> str:
+def _one_line(origin: str, kind: type[Section], error: ValidationError) -> str:
     first = error.errors()[0]
     where = [str(part) for part in first["loc"]]
     if first["type"] == "extra_forbidden":
-        section: Any = Recipe
+        section: Any = kind
         for part in where[:-1]:
             if part.isdigit():
                 continue
