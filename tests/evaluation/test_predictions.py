@@ -159,3 +159,9 @@ class TestRows:
     def test_masks_and_numbers_choose_rows(self):
         found = sample(plane=["a", "b", "c"])
         assert found.only(np.array([True, False, True])).ids == found.only(np.array([0, 2])).ids == ("s0", "s2")
+
+
+def test_classes_0_and_1_are_none_and_tumour() -> None:
+    table = pl.DataFrame({"id": ["a", "b"], "label": [0, 1], "probability_0": [0.8, 0.1], "probability_1": [0.2, 0.9]})
+    given = Predictions.of(table)
+    assert given.binary and given.scores.tolist() == [0.2, 0.9] and given.classes == ("none", "tumour")

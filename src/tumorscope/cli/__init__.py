@@ -25,6 +25,7 @@ COMMANDS = {
     "balance": "tumorscope.cli.balance:balance",
     "train": "tumorscope.cli.train:train",
     "evaluate": "tumorscope.cli.evaluate:evaluate",
+    "compare": "tumorscope.cli.compare:compare",
     "export": "tumorscope.cli.export:export",
     "models": "tumorscope.cli.models:models",
     "doctor": "tumorscope.cli.doctor:doctor",

@@ -102,7 +102,8 @@ class Predictions:
         Its columns: ``id``; the truth in ``label`` (or truth, target, y_true) as numbers or words; and one of
 
         - ``probability`` (prob, y_prob, y_pred) of a tumour, or ``score`` (logit, y_score) of any range;
-        - for several classes ``probability_NAME`` (prob_, p_) for each.
+        - for several classes ``probability_NAME`` (prob_, p_) for each; of ``probability_0`` and ``probability_1`` alone
+          the second is that of a tumour.
 
         Rows with ``status`` other than "ok", without a probability or without a truth are left out and counted. Scans
         that share ``group``, ``patient``, ``case`` or a ``parent_id`` form one group. With a column ``repeat`` an id
@@ -274,6 +275,8 @@ def _joined(table: pl.DataFrame, truth: pl.DataFrame, name: str) -> pl.DataFrame
 def _score_columns(table: pl.DataFrame, name: str) -> tuple[list[str], tuple[str, ...] | None, str]:
     """Score columns, the classes they name (None for two classes), and whether they are probabilities or scores."""
     named = {column: found.group(1) for column in table.columns if (found := OF_CLASS.match(column))}
+    if sorted(named.values()) == ["0", "1"]:  # none and tumour by number: two classes with one score
+        return [column for column, number in named.items() if number == "1"], None, "probability"
     if len(named) >= 2:
         return list(named), tuple(named.values()), "probability"
     for names, kind in ((PROBABILITIES, "probability"), (SCORES, "score")):
