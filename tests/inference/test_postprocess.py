@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from scipy import ndimage
 
-from tumorscope.inference.postprocess import Measurements, fill_holes, lesions, measure
+from tumorscope.inference.postprocess import Measurements, concentration, fill_holes, lesions, measure
 
 masks = arrays(bool, array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=14))
 
@@ -155,3 +155,20 @@ class TestMeasure:
     @given(masks)
     def test_turning_the_scan_changes_nothing(self, mask):
         assert measure(np.rot90(mask), (2, 2)) == measure(mask, (2, 2))
+
+
+class TestConcentration:
+    @given(arrays(np.float64, array_shapes(min_dims=2, max_dims=2, max_side=12), elements=st.floats(0, 1)))
+    def test_is_a_share_and_grows_with_the_lesion(self, probability):
+        small, large = probability > 0.7, probability > 0.3
+        assert 0 <= concentration(probability, small) <= concentration(probability, large) <= 1 + 1e-9
+
+    def test_of_a_volume_the_slice_with_most_of_the_lesion_counts(self):
+        plane = np.array([[0.9, 0.1], [0.0, 0.0]])
+        volume = np.stack([plane, np.full((2, 2), 0.2), [[0.6, 0.4], [0.4, 0.4]]])
+        assert concentration(volume, volume > 0.5) == pytest.approx(0.9)
+        assert concentration(plane, plane > 0.5) == pytest.approx(0.9)
+
+    def test_without_a_lesion_it_is_nothing(self):
+        assert concentration(np.full((3, 3), 0.4), np.zeros((3, 3), bool)) == 0
+        assert concentration(np.zeros((3, 3)), np.zeros((3, 3), bool)) == 0

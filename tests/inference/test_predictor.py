@@ -9,6 +9,7 @@ import pytest
 from tumorscope.errors import BundleError, ScanError
 from tumorscope.inference.bundle import Bundle
 from tumorscope.inference.gate import GateResult
+from tumorscope.inference.postprocess import concentration
 from tumorscope.inference.predictor import (
     SEEN_IN_TRAINING,
     Predictor,
@@ -115,6 +116,15 @@ class TestSlice:
         assert found.decision == "tumor"
         assert not found.mask.any()
         assert any("no region is sure enough" in note for note in found.notes)
+
+    def test_evidence_all_over_the_head_is_not_drawn_where_focus_is_asked_for(self, tiny, bundle):
+        limits = {"tumor": 0.6, "no_tumor": 0.4, "mask": 0.5, "mask_seed": 0.7, "outline": 0.5}
+        image = Scan.of(tiny.head(blob=(40, 30, 9)))
+        plain = Predictor(Dimmed(bundle, 1.0, thresholds=limits), gate=Porter()).predict(image)
+        strict = Predictor(Dimmed(bundle, 1.0, thresholds={**limits, "focus": 1000.0}), gate=Porter()).predict(image)
+        assert plain.mask.any() and plain.probability == strict.probability
+        assert 0 < concentration(plain.probability_map, plain.mask) < 0.99
+        assert not strict.mask.any()
 
     def test_refused_scans_get_no_answer(self, tiny, bundle):
         found = Predictor(bundle, gate=Porter(lambda image: False)).predict(Scan.of(tiny.head(blob=(40, 30, 9))))

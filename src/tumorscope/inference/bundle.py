@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from dataclasses import dataclass, fields
 from importlib import resources
@@ -22,6 +23,7 @@ from tumorscope.scan import FloatArray
 SCHEMA_VERSION = 1
 METADATA_KEY = "tumorscope"
 EMBEDDED = "scout"
+LEAST_CONCENTRATION = 1e-3  # added before the logarithm
 PROBABILITY_FLOOR = 1e-4
 """Evidence is clipped this far from 0 and 1, so that its logit stays finite."""
 
@@ -84,7 +86,10 @@ class Thresholds(_Part):
     no_tumor: float = Field(
         ge=0, le=1, description="decision `no_tumor` below this probability; between lies `uncertain`"
     )
-    outline: float = Field(default=0.0, ge=0, le=1, description="lesions are outlined from this probability on")
+    outline: float = Field(default=0.0, ge=0, le=1, description="lesions are outlined from this certainty on")
+    focus: float = Field(
+        default=0.0, ge=0, description="how much that certainty falls where the evidence is not in one place"
+    )
     mask: float = Field(default=0.5, gt=0, le=1, description="pixels from this share of the strength on form lesions")
     mask_seed: float = Field(
         default=0.5, gt=0, le=1, description="a lesion is kept only if its highest pixel reaches this share"
@@ -92,6 +97,27 @@ class Thresholds(_Part):
     min_area_fraction: float = Field(
         default=0.0, ge=0, lt=1, description="smallest lesion, as a share of the head's area"
     )
+
+    def outlined(self, probability: float, concentration: float) -> bool:
+        """Whether lesions of this `postprocess.concentration` are drawn on a scan of this tumour probability.
+
+        The certainty is the logistic function of logit(probability) + focus · ln(concentration + 0.001).
+
+        Examples
+        --------
+        >>> limits = Thresholds(tumor=0.5, no_tumor=0.2, outline=0.6, focus=1.0)
+        >>> limits.outlined(0.8, 0.9), limits.outlined(0.8, 0.2)
+        (True, False)
+        """
+        return self.certainty(probability, concentration) >= self.outline and probability >= self.no_tumor
+
+    def certainty(self, probability: float, concentration: float) -> float:
+        """What `outlined` compares with the threshold, in 0…1; the probability itself where ``focus`` is 0."""
+        if self.focus == 0:
+            return probability
+        p = min(max(probability, PROBABILITY_FLOOR), 1 - PROBABILITY_FLOOR)
+        logit = math.log(p / (1 - p)) + self.focus * math.log(concentration + LEAST_CONCENTRATION)
+        return 0.5 * (1 + math.tanh(0.5 * logit))
 
     @field_validator("no_tumor")
     @classmethod

@@ -16,7 +16,7 @@ from tumorscope.imaging.preparation import Prepared
 from tumorscope.inference.bundle import Bundle
 from tumorscope.inference.gate import SMALLEST_SIDE, Gate, GateResult
 from tumorscope.inference.gate import default as default_gate
-from tumorscope.inference.postprocess import Measurements, lesions, measure
+from tumorscope.inference.postprocess import Measurements, concentration, lesions, measure
 from tumorscope.scan import BoolArray, Scan
 
 Decision = Literal["tumor", "no_tumor", "uncertain", "not_brain_mri"]
@@ -134,10 +134,6 @@ class Predictor:
             return "tumor"
         return "no_tumor" if probability < thresholds.no_tumor else "uncertain"
 
-    def _outlines(self, probability: float) -> bool:
-        """Whether a mask is drawn at this probability."""
-        return self.decide(probability) != "no_tumor" and probability >= self.bundle.metadata.thresholds.outline
-
     def _one_channel(self, scan: Scan) -> Scan | GateResult:
         """The 2-D scan or volume to look at, or the gate's refusal of a colour picture."""
         if self.channel is not None:
@@ -163,12 +159,12 @@ class Predictor:
         outputs = self.bundle.run(prepared.pixels[None])
         probability = float(metadata.calibration.probability(outputs.mask, outputs.score)[0])
         pixels = _on_grid(outputs.mask[0], prepared)
-        mask = np.zeros(scan.shape, bool)
-        if self._outlines(probability):
-            limits = metadata.thresholds
-            strength = float(metadata.calibration.strength(outputs.mask)[0])
-            smallest = limits.min_area_fraction * float(prepared.head.sum())
-            mask = lesions(pixels, mask=limits.mask * strength, seed=limits.mask_seed * strength, min_size=smallest)
+        limits = metadata.thresholds
+        strength = float(metadata.calibration.strength(outputs.mask)[0])
+        smallest = limits.min_area_fraction * float(prepared.head.sum())
+        mask = lesions(pixels, mask=limits.mask * strength, seed=limits.mask_seed * strength, min_size=smallest)
+        if not limits.outlined(probability, concentration(pixels, mask)):
+            mask = np.zeros(scan.shape, bool)
         notes = (*prepared.findings, f"crop: {prepared.crop.mode}, {prepared.crop.reason}")
         return self._answer(scan, probability, judged, mask, pixels, notes)
 
@@ -197,17 +193,17 @@ class Predictor:
                 findings.update(dict.fromkeys(one.findings))
         smooth = smooth_slices(own)
         probability = float(np.nanmax(smooth))
-        mask = np.zeros(scan.shape, bool)
-        if self._outlines(probability):
-            limits = metadata.thresholds
-            mask = lesions(
-                pixels,
-                mask=limits.mask * strength,
-                seed=limits.mask_seed * strength,
-                head=(np.nan_to_num(smooth, nan=-1.0) >= limits.no_tumor)[:, None, None],
-                min_size=limits.min_area_fraction * largest_head,
-                single_slice_seed=0.5 * (1.0 + limits.mask_seed) * strength,
-            )
+        limits = metadata.thresholds
+        mask = lesions(
+            pixels,
+            mask=limits.mask * strength,
+            seed=limits.mask_seed * strength,
+            head=(np.nan_to_num(smooth, nan=-1.0) >= limits.no_tumor)[:, None, None],
+            min_size=limits.min_area_fraction * largest_head,
+            single_slice_seed=0.5 * (1.0 + limits.mask_seed) * strength,
+        )
+        if not limits.outlined(probability, concentration(pixels, mask)):
+            mask = np.zeros(scan.shape, bool)
         blank = scan.shape[0] - len(planes)
         skipped = (f"{blank} of {scan.shape[0]} slices are blank and were skipped",) if blank else ()
         answer = self._answer(scan, probability, judged, mask, pixels, (*findings, *skipped))
