@@ -3,7 +3,8 @@
     python benchmarks/scout_card.py BUNDLE MANIFEST DATA -o OUT
 
 BUNDLE is the exported scout, MANIFEST the one it was trained on (with its split), DATA the folder with ``lgg``
-and ``navoneel``. Writes OUT/scans.parquet (a row a slice), OUT/card.json, OUT/card.md and contact sheets of the
+and ``navoneel``. Held-out healthy scans are counted as published, and once more without the groups in which a lesion is
+seen. Writes OUT/scans.parquet (a row a slice), OUT/card.json, OUT/card.md and contact sheets of the
 best, middle and worst masks of each set. The gate is measured apart: a scan that it refuses is still segmented
 here, so that no number is flattered by leaving hard scans out.
 """
@@ -34,6 +35,7 @@ from tumorscope.report.figures import contact_sheet, overlay
 from tumorscope.scan import Scan
 
 SMALLEST_HEAD = 0.02  # of a volume's slice: below this it is blank and not counted
+MARKS = Path(__file__).with_name("healthy_marks.csv")  # see scout_data.py
 LGG_CHANNELS = {"lgg pre-contrast": 0, "lgg FLAIR": 1, "lgg post-contrast": 2}
 
 
@@ -79,6 +81,8 @@ def sets(manifest_path: Path, data: Path) -> dict[str, pl.DataFrame]:
     """Manifest rows by the name of the set: the held-out parts, and the collections never trained on."""
     held = manifest.read(manifest_path).filter((pl.col("split") == "test") & (pl.col("source") != "navoneel"))
     found = {f"{name} (held out)": held.filter(pl.col("source") == name) for name in held["source"].unique().sort()}
+    marked = held.join(pl.read_csv(MARKS), on="id", how="semi")["group"].unique().to_list()
+    found["healthy, no lesion seen (held out)"] = found["healthy (held out)"].filter(~pl.col("group").is_in(marked))
     home = held.filter(pl.col("source").is_in(["cheng", "healthy"]))
     found = {"cheng + healthy (held out)": home, **found}
     lgg = manifest.load(data / "lgg")
