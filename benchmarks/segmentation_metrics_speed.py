@@ -27,6 +27,7 @@ from tumorscope.evaluation.mask_summary import summarise
 SIDE = 512  # px
 HEALTHY, NOISY, FALSE = 5, 20, 7  # one scan in so many
 ROUNDS = 3
+DISTINCT = 200  # scans that are drawn; they come again under other names until there are enough
 
 
 def main() -> None:
@@ -37,8 +38,9 @@ def main() -> None:
     arguments = parser.parse_args()
     cv2.setNumThreads(1)
     print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; {arguments.count} masks of {SIDE} x {SIDE}")
-    made = [scan(seed) for seed in range(arguments.count)]
-    pairs = [MaskPair(str(number), *arrays, facts={"group": number // 4}) for number, arrays in enumerate(made)]
+    made = [scan(seed) for seed in range(min(arguments.count, DISTINCT))]
+    facts = [{"group": number // 4} for number in range(arguments.count)]
+    pairs = [MaskPair(str(number), *made[number % len(made)], facts=facts[number]) for number in range(arguments.count)]
     times = []
     for _ in range(ROUNDS):
         begun, worked = time.perf_counter(), time.process_time()
@@ -46,7 +48,7 @@ def main() -> None:
         times.append((time.perf_counter() - begun, time.process_time() - worked))
     print(f"arrays, {arguments.workers} threads: {min(times)[0]:.1f} s, {min(t[1] for t in times):.1f} s of processor")
     with tempfile.TemporaryDirectory(prefix="tumorscope-metrics-") as folder:
-        files = list(written(Path(folder), arguments.count))
+        files = list(written(Path(folder), made, arguments.count))
         times = []
         for _ in range(ROUNDS):
             begun, worked = time.perf_counter(), time.process_time()
@@ -91,14 +93,17 @@ def lesion(rng: np.random.Generator) -> np.ndarray:
     return np.hypot(y, x) < size * (1 + waves)
 
 
-def written(folder: Path, count: int) -> Iterator[MaskPair]:
-    for seed in range(count):
-        predicted, truth, probability = scan(seed)
-        drawn, true, likely = (folder / f"{seed}_{kind}.png" for kind in ("predicted", "truth", "probability"))
-        cv2.imwrite(str(drawn), predicted * np.uint8(255))
-        cv2.imwrite(str(true), truth * np.uint8(255))
-        cv2.imwrite(str(likely), np.rint(probability * 65535).astype(np.uint16))
-        yield MaskPair(str(seed), drawn, true, likely)
+def written(folder: Path, made: list[tuple[np.ndarray, np.ndarray, np.ndarray]], count: int) -> Iterator[MaskPair]:
+    """Pairs of 8-bit masks and 16-bit probabilities as PNG files."""
+    for number in range(count):
+        which = number % len(made)
+        drawn, true, likely = (folder / f"{which}_{kind}.png" for kind in ("predicted", "truth", "probability"))
+        if number == which:
+            predicted, truth, probability = made[which]
+            cv2.imwrite(str(drawn), predicted * np.uint8(255))
+            cv2.imwrite(str(true), truth * np.uint8(255))
+            cv2.imwrite(str(likely), np.rint(probability * 65535).astype(np.uint16))
+        yield MaskPair(str(number), drawn, true, likely)
 
 
 def against_monai(count: int) -> None:

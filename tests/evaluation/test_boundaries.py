@@ -44,6 +44,36 @@ def square(at: tuple[int, int], side: int = 3, size: int = 20) -> np.ndarray:
     return mask
 
 
+def ball(shape: tuple[int, ...], at: tuple[int, ...], radii: tuple[int, ...]) -> np.ndarray:
+    return sum(((axis - c) / r) ** 2 for axis, c, r in zip(np.indices(shape), at, radii, strict=True)) < 1
+
+
+FLAT = ball((40, 50), (18, 20), (9, 13)), ball((40, 50), (20, 24), (12, 10))
+DEEP = ball((12, 30, 30), (5, 14, 14), (4, 9, 7)), ball((12, 30, 30), (6, 16, 13), (3, 8, 9))
+
+
+@pytest.mark.parametrize(
+    ("masks", "spacing", "expected"),
+    [
+        (FLAT, (1.0, 1.0), (7.000000, 2.886635, 0.494175, 0.491667)),
+        (FLAT, (0.5, 2.0), (14.000000, 2.939827, 0.581808, 0.550000)),
+        (DEEP, (5.0, 1.0, 1.2), (10.000000, 2.598999, 0.672490, 0.576577)),
+    ],
+)
+def test_what_monai_gives(masks, spacing, expected) -> None:
+    """MONAI 1.6.1: HD95, mean surface distance, surface Dice at 2 by length and by pixels.
+
+    `test_segmentation_against_monai.py` computes both sides, on more masks; it is slow because MONAI is to import.
+    """
+    found = (
+        hausdorff(*masks, spacing),
+        mean_surface_distance(*masks, spacing),
+        surface_dice(*masks, 2.0, spacing),
+        surface_dice(*masks, 2.0, spacing, elements="pixels"),
+    )
+    assert found == pytest.approx(expected, abs=2e-6)
+
+
 class TestCountedByHand:
     def test_a_shifted_square(self) -> None:
         first, second = square((5, 5)), square((5, 7))

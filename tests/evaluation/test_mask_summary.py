@@ -61,6 +61,12 @@ def test_means_by_hand() -> None:
     assert (summary.scans, summary.tumor, summary.healthy) == (5, 3, 2)
 
 
+def test_lesions_weigh_alike_whatever_scan_they_are_in() -> None:
+    two, one = rows((2, 4), (2, 4)), rows((2, 4))
+    summary = summarise(evaluate_masks([MaskPair("a", one, two), MaskPair("b", NOTHING, one)]))
+    assert value(summary, "lesion_dice") == pytest.approx(1 / 3)
+
+
 def test_every_row_says_what_it_counts() -> None:
     found = summarise(table(), by="tumor_type").table
     assert found["rule"].null_count() == 0 and (found["rule"].str.len_chars() > 0).all()

@@ -1,4 +1,7 @@
-"""The same masks, scored by MONAI and by us; skipped in the light install, which has no torch."""
+"""The same masks, scored by MONAI and by us; skipped in the light install, which has no torch.
+
+Slow only because importing MONAI is: some 25 s of processor time, against one second for the tests.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,8 @@ from scipy import ndimage
 from tumorscope.evaluation.boundaries import hausdorff, mean_surface_distance, surface_dice
 from tumorscope.evaluation.lesion_detection import components, match_lesions, panoptic_quality
 from tumorscope.evaluation.segmentation import dice, iou
+
+pytestmark = pytest.mark.slow
 
 SCANS = {  # shape, spacing
     "flat": ((41, 56), (1.0, 1.0)),

@@ -46,12 +46,12 @@ def test_the_tissue_level_follows_shading() -> None:
     grey = made.grey.astype(np.float64)
     relative = tissue_relative(made, made.depth())
     assert np.std(grey[inner]) / np.mean(grey[inner]) > 0.15
-    assert np.std(relative[inner]) / np.mean(relative[inner]) < 0.6 * np.std(grey[inner]) / np.mean(grey[inner])
+    assert np.std(relative[inner]) / np.mean(relative[inner]) < 0.7 * np.std(grey[inner]) / np.mean(grey[inner])
 
 
 def test_bone_that_is_half_as_bright_as_brain_is_still_a_gap_and_brighter_bone_is_not() -> None:
     made, brain = frame(gap=30.0)
     found = find_brain(made)
-    assert found.support > 0.95
+    assert found.confidence > 0.95
     assert 2 * (found.mask & brain).sum() / (found.mask.sum() + brain.sum()) > 0.97
-    assert find_brain(frame(gap=75.0)[0]).support < 0.5
+    assert find_brain(frame(gap=75.0)[0]).confidence < 0.5

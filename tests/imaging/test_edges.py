@@ -87,6 +87,15 @@ class TestCanny:
             near = cv2.dilate(other.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
             assert one.sum() > 500 and np.mean(near[one]) > 0.97
 
+    def test_the_slope_of_an_oblique_edge_is_its_length(self) -> None:
+        y, x = np.mgrid[:60, :60]
+        image = 100.0 * (x + y > 60)
+        steepest = sobel(ndimage.gaussian_filter(image, 1.4)).max()
+        assert canny(image, high=0.9 * steepest).any()
+        assert not canny(np.where(x + y > 60, 100.0, 0.0) + 3000.0 * (x + y == 0), high=1.2 * steepest)[
+            20:40, 20:40
+        ].any()
+
     def test_noise_alone_has_hardly_an_edge(self) -> None:
         image = np.random.default_rng(0).normal(100, 5, (128, 128))
         assert canny(image).mean() < 0.002

@@ -35,7 +35,9 @@ class TestHistogram:
     @settings(max_examples=50)
     @given(bytes_)
     def test_eight_bits_have_a_bin_a_value(self, image: np.ndarray) -> None:
-        assert np.array_equal(histogram(image).counts[0], np.bincount(image.ravel(), minlength=256))
+        found = histogram(image)
+        assert np.array_equal(found.counts[0], np.bincount(image.ravel(), minlength=256))
+        assert np.array_equal(found.edges, np.arange(257))
 
     @settings(max_examples=30)
     @given(hnp.arrays(np.uint8, st.tuples(st.integers(1, 9), st.integers(1, 9), st.integers(1, 4))))

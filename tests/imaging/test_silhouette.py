@@ -15,7 +15,7 @@ def test_a_head_goes_to_the_working_grid_and_back(shape: tuple[int, int], draw_h
     assert max(frame.grey.shape) == SIDE and frame.grey.shape == frame.hull.shape == frame.silhouette.shape
     back = frame.to_slice(frame.silhouette)
     assert back.shape == shape and back.dtype == bool
-    assert dice(back, head) > 0.97
+    assert dice(back, head) > 0.95
 
 
 def test_the_silhouette_keeps_dents_that_the_hull_bridges() -> None:

@@ -1,8 +1,8 @@
 """Where the brain is in a framed head: many morphological candidates, the best of them by its dark rim.
 
 Whatever the contrast, bone gives no signal: from the brain outward it becomes dark, then the scalp follows. One
-threshold and one erosion cut the brain free in one scan and not in the next. So many are tried, and each result is judged
-by what it should have: a dark gap outside its outline, below the head's surface.
+threshold and one erosion cut the brain free in one scan and not in the next. So many are tried, and each result is
+judged by what it should have: a dark gap outside its outline, below the head's surface.
 """
 
 from __future__ import annotations
@@ -23,11 +23,12 @@ EROSIONS = (1, 2, 3, 5, 7)  # px: radius that cuts bridges from brain to scalp, 
 CLOSINGS = (7, 16)  # px: radius that closes sulci; the larger one also clefts beside a tumour
 DEEP = 0.35  # of the greatest depth; from there on inward a pixel counts for the tissue level
 LEVEL_WIDTH = 0.18 * SIDE  # px: blur of the tissue level, wide against a tumour's edge, narrow against coil shading
-BRIGHTEST = 2.5  # tissue levels; brighter counts alike
 VALLEY = 5  # px: radius of the largest dark structure that counts as a line, half the thickness of most skulls
 SECOND_PART = 0.1  # of the main part's weight or area, for a part to belong to the brain (cerebellum, temporal lobes)
 GAP = 4  # px outside the outline within which it becomes dark
 DARK = 0.7  # of the brain's own brightness nearby; darker is a gap
+TISSUE = 1.2  # tissue levels; brighter counts alike, or brain beside a bright tumour would be a gap
+SMALLEST = 0.3  # of the head's area; what fills less is in proportion less likely the brain
 SURFACE = 3.5  # px below the head's surface; an outline nearer to it is the head's own, not the brain's
 LARGER = 0.2  # exponent of the area: of two equally good outlines the larger one
 TAKEN_UP = 8  # best candidates that are tried once more with missing pieces filled in
@@ -42,12 +43,12 @@ class Found:
     Parameters
     ----------
     mask : (h, w) uint8 array
-    support : float
-        Share of the outline with a dark gap outside and below the head's surface, 0…1.
+    confidence : float
+        `rim_support` of the mask, less in proportion when it fills less than 30 % of the head; 0…1.
     """
 
     mask: GreyArray
-    support: float
+    confidence: float
 
 
 def tissue_relative(frame: Frame, depth: FloatArray) -> FloatArray:
@@ -61,11 +62,11 @@ def tissue_relative(frame: Frame, depth: FloatArray) -> FloatArray:
     total = cv2.GaussianBlur(grey * deep, (0, 0), LEVEL_WIDTH)
     weight = cv2.GaussianBlur(deep, (0, 0), LEVEL_WIDTH)
     level = (total + 0.02 * typical) / (weight + 0.02)  # far from the deep part: the typical level
-    return np.minimum(cv2.GaussianBlur(grey, (3, 3), 0) / np.maximum(level, 1), BRIGHTEST)
+    return cv2.GaussianBlur(grey, (3, 3), 0) / np.maximum(level, 1)
 
 
 def find_brain(frame: Frame) -> Found:
-    """The candidate with the best rim, and its support; an empty mask and 0 when there is no candidate.
+    """The candidate with the best rim; an empty mask and confidence 0 when there is no candidate.
 
     The best few are tried again with a wide closing that stays below the scalp: where gyri or a lobe broke off, this
     brings them back, and where nothing is missing, the rim gets worse and the first one stays.
@@ -75,8 +76,8 @@ def find_brain(frame: Frame) -> Found:
     whole = max(int(frame.silhouette.sum()), 1)
 
     def judged(mask: GreyArray) -> tuple[float, Found]:
-        support = rim_support(mask, relative, depth)
-        return support * (int(mask.sum()) / whole) ** LARGER, Found(mask, support)
+        found = assess(mask, relative, depth)
+        return found.confidence * (int(mask.sum()) / whole) ** LARGER, found
 
     first = [judged(mask) for mask in _candidates(frame, relative, depth)]
     best = heapq.nlargest(TAKEN_UP, first, key=lambda pair: pair[0])
@@ -84,6 +85,12 @@ def find_brain(frame: Frame) -> Found:
     if not best:
         return Found(np.zeros_like(frame.silhouette), 0.0)
     return max([*best, *fuller], key=lambda pair: pair[0])[1]
+
+
+def assess(mask: GreyArray, relative: FloatArray, depth: FloatArray) -> Found:
+    """The mask with its confidence."""
+    share = int(mask.sum()) / max(int((depth > 0).sum()), 1)
+    return Found(mask, rim_support(mask, relative, depth) * min(1.0, share / SMALLEST))
 
 
 def _fuller(mask: GreyArray, depth: FloatArray) -> Iterator[GreyArray]:
@@ -98,14 +105,16 @@ def _fuller(mask: GreyArray, depth: FloatArray) -> Iterator[GreyArray]:
 def rim_support(mask: GreyArray, relative: FloatArray, depth: FloatArray) -> float:
     """Share of a mask's outline that has a dark gap outside it and lies below the head's surface, 0…1.
 
-    Outline along the image's edge does not count. Dark is less than 0.7 times the mean of the mask's own pixels nearby.
+    Outline along the image's edge does not count. Dark is less than 0.7 times the mean of the mask's own pixels nearby,
+    none of which counts for more than 1.2 tissue levels.
     """
     inside = mask.astype(np.float32)
+    relative = np.minimum(relative, np.float32(TISSUE))
     outline = (mask > 0) & (cv2.erode(mask, np.ones((3, 3), np.uint8)) == 0)
     if not outline.any():
         return 0.0
     own = cv2.blur(relative * inside, (9, 9)) / np.maximum(cv2.blur(inside, (9, 9)), np.float32(1e-3))
-    outside = np.where(mask > 0, np.float32(2 * BRIGHTEST), relative)
+    outside = np.where(mask > 0, np.float32(2 * TISSUE), relative)
     darkest = cv2.erode(outside, disc(GAP))
     return float(np.mean((darkest < DARK * own)[outline] & (depth[outline] > SURFACE)))
 
@@ -113,7 +122,7 @@ def rim_support(mask: GreyArray, relative: FloatArray, depth: FloatArray) -> flo
 def _candidates(frame: Frame, relative: FloatArray, depth: FloatArray) -> Iterator[GreyArray]:
     """Different masks that a threshold, an erosion, the choice of parts and a closing lead to."""
     below_surface = (depth > 2).astype(np.uint8)
-    line = cv2.morphologyEx(np.minimum(relative, 1.2), cv2.MORPH_BLACKHAT, disc(VALLEY))
+    line = cv2.morphologyEx(np.minimum(relative, np.float32(TISSUE)), cv2.MORPH_BLACKHAT, disc(VALLEY))
     seen: set[bytes] = set()
     for values in (relative, relative - line):  # as it is, and with thin dark lines (faint bone) deepened
         for threshold in THRESHOLDS:

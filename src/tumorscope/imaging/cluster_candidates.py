@@ -26,7 +26,8 @@ def candidate_mask(
     The rule, in order, with R the radius of the largest disc in the head:
 
     1. blur with a Gaussian of 0.02 R; keep the pixels at least ``depth`` · R below the head's surface;
-    2. part their grey values into k clusters (`intensity_clusters.exact_kmeans`) and take the brightest, or the darkest;
+    2. part their grey values into k clusters (`intensity_clusters.exact_kmeans`) and take the brightest, or the
+       darkest;
     3. open it with a 3 × 3 square, which cuts thin bridges, and take its 4-connected parts of 0.3 to 25 % of the head;
     4. the salience of a part is √area · fill² · contrast: fill is the share of its convex hull that it covers,
        contrast the difference of its mean to that of the 4 pixels around it. Parts whose difference has the wrong sign

@@ -74,9 +74,10 @@ def calinski_harabasz(points: NDArray, labels: NDArray) -> float:
     >>> calinski_harabasz(np.array([[0.0], [2.0], [10.0], [12.0]]), np.array([0, 0, 1, 1]))
     50.0
     """
+    within, between = sums_of_squares(points, labels)
     count = len(np.unique(labels))
     _require_parts(count, len(points))
-    return variance_ratio(*sums_of_squares(points, labels), count, len(points))
+    return variance_ratio(within, between, count, len(points))
 
 
 def variance_ratio(within: float, between: float, k: int, number: int) -> float:

@@ -109,9 +109,7 @@ class Sweep:
         )
 
 
-def sweep(
-    images: NDArray | Sequence[NDArray], ks: Sequence[int] = KS, *, size: int = SIZE, seed: int = 0
-) -> Sweep:
+def sweep(images: NDArray | Sequence[NDArray], ks: Sequence[int] = KS, *, size: int = SIZE, seed: int = 0) -> Sweep:
     """Four indices of k-means over k, for each image: what a choice of k is made from.
 
     The points are the pixels of `pixel_features`: x, y and intensity. Clusters are those of `kmeans.kmeans`; the
@@ -213,7 +211,7 @@ def knee(ks: Sequence[int] | NDArray, curve: NDArray) -> int:
         return int(places[0])
     along = (places - places[0]) / (places[-1] - places[0])
     below = 1 - along - (heights - heights[-1]) / drop
-    return int(places[int(below.argmax())])
+    return int(places[int(below.round(9).argmax())])  # rounding is no bend
 
 
 def _indices(points: NDArray[np.float64], ks: Sequence[int], seed: int) -> NDArray[np.float64]:

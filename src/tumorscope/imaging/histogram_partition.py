@@ -68,13 +68,15 @@ def partition_histogram(values: NDArray, counts: NDArray, k: int) -> tuple[NDArr
     best = np.zeros(number + 1)
     best[1:] = moment[1:] ** 2 / mass[1:]
     origins = []
-    for m in range(2, k + 1):
+    for m in range(2, k):
         best, origin = _with_one_more(best, mass, moment, m)
         origins.append(origin)
     starts = np.zeros(k, np.intp)
-    end = number
-    for m in range(k - 1, 0, -1):
-        end = starts[m] = origins[m - 1][end]
+    if k > 1:  # the last interval ends at the last value
+        last = best[k - 1 : number] + (moment[-1] - moment[k - 1 : number]) ** 2 / (mass[-1] - mass[k - 1 : number])
+        starts[-1] = k - 1 + last.argmax()
+    for m in range(k - 2, 0, -1):
+        starts[m] = origins[m - 1][starts[m + 1]]
     return starts, _within(centred, weights, starts)
 
 

@@ -16,7 +16,8 @@ from tumorscope.imaging.intensity import as_plane
 from tumorscope.scan import FloatArray
 
 METHODS = ("kmeans", "otsu", "mixture")
-BINS = 4096  # different grey values that are handled exactly: 8-bit images, and 12 bits as most scanners store
+EXACT = 4096  # different grey values that are handled exactly: 8-bit images, and 12 bits as most scanners store
+BINS = 1024  # equal steps that more values are counted in
 OTSU_BINS = 256  # of the histogram, as in scikit-image
 WIDEST = 1 << 16  # span of whole numbers that are counted rather than sorted
 MOST = 255  # clusters; labels are uint8
@@ -103,7 +104,7 @@ def exact_kmeans(image: NDArray, k: int, *, bins: int = BINS) -> Clusters:
     """Pixels in the k clusters of least within-cluster sum of squares: an optimum, found without iterations or chance.
 
     Dynamic programming on the histogram, `histogram_partition.partition_histogram`. The optimum is exact for images of
-    at most ``bins`` different grey values. Others are counted in ``bins`` equal steps from the lowest to the highest
+    at most 4,096 different grey values. Others are counted in ``bins`` equal steps from the lowest to the highest
     value, with each step's own mean: the optimum is then the best among cuts at the steps' edges.
 
     Parameters
@@ -129,7 +130,7 @@ def exact_kmeans(image: NDArray, k: int, *, bins: int = BINS) -> Clusters:
     >>> found.labels.tolist(), found.means.tolist(), found.within
     ([[0, 0, 1, 1, 2]], [0.5, 9.5, 20.0], 1.0)
     """
-    histogram = _histogram(image, _checked(k), bins)
+    histogram = _histogram(image, _checked(k), max(EXACT, bins), bins)
     return _cut(histogram, k, "kmeans")
 
 
@@ -164,7 +165,7 @@ def multi_otsu(image: NDArray, k: int, *, bins: int = OTSU_BINS) -> Clusters:
     >>> multi_otsu(np.array([[0, 1, 9, 10, 20]]), 2).labels
     array([[0, 0, 1, 1, 1]], dtype=uint8)
     """
-    return _cut(_histogram(image, _checked(k), bins), k, "otsu")
+    return _cut(_histogram(image, _checked(k), bins, bins), k, "otsu")
 
 
 def gaussian_mixture(image: NDArray, k: int) -> Clusters:
@@ -196,7 +197,7 @@ def gaussian_mixture(image: NDArray, k: int) -> Clusters:
     >>> gaussian_mixture(np.array([[0, 1, 2, 0, 50, 90, 70]]), 2).labels
     array([[0, 0, 0, 0, 1, 1, 1]], dtype=uint8)
     """
-    histogram = _histogram(image, _checked(k), BINS)
+    histogram = _histogram(image, _checked(k), EXACT, BINS)
     values, counts = histogram.values, histogram.counts
     k = min(k, len(values))
     starts, _ = partition_histogram(values, counts, k)
@@ -254,11 +255,11 @@ def _looked_up(table: NDArray[np.uint8], index: NDArray[np.integer]) -> NDArray[
         whole = np.zeros(256, np.uint8)
         whole[: len(table)] = table
         return cv2.LUT(index, whole)
-    return table[index]
+    return table.take(index)
 
 
-def _histogram(image: NDArray, least: int, bins: int) -> _Histogram:
-    """The different grey values of an image, counted exactly where they are at most ``bins``, in equal steps else."""
+def _histogram(image: NDArray, least: int, exact: int, bins: int) -> _Histogram:
+    """The grey values of an image where at most ``exact`` of them differ; otherwise those of ``bins`` equal steps."""
     if bins < least:
         raise ScanError(f"clusters: {bins} bins cannot form {least} clusters; pass at least {least}")
     array = np.asarray(image)
@@ -271,27 +272,29 @@ def _histogram(image: NDArray, least: int, bins: int) -> _Histogram:
         index = (plane - np.float32(low)).astype(np.int32)
         size = int(high - low) + 1
     else:
-        return _counted_fractions(plane, bins)
+        return _counted_fractions(plane, exact, bins)
     counts = np.bincount(index.ravel(), minlength=size)
     present = np.flatnonzero(counts)
-    if len(present) > bins:
+    if len(present) > exact:
         return _binned(plane, bins)
     if size == 256:
         slot = np.zeros(256, np.uint8)
         slot[present] = np.arange(len(present))
-        return _Histogram(present + low, counts[present], cv2.LUT(index.astype(np.uint8), slot), 0.0)
+        return _Histogram(
+            (present + low).astype(np.float64), counts[present], cv2.LUT(index.astype(np.uint8), slot), 0.0
+        )
     slots = np.zeros(size, np.uint16)
     slots[present] = np.arange(len(present))
-    return _Histogram(present + low, counts[present], slots[index], 0.0)
+    return _Histogram((present + low).astype(np.float64), counts[present], slots[index], 0.0)
 
 
-def _counted_fractions(plane: FloatArray, bins: int) -> _Histogram:
-    """The histogram of any values: their own where at most ``bins`` differ."""
-    if len(np.unique(plane.ravel()[: 2 * bins])) > bins:  # spares the sorting of all
+def _counted_fractions(plane: FloatArray, exact: int, bins: int) -> _Histogram:
+    """The histogram of any values: their own where at most ``exact`` differ."""
+    if len(np.unique(plane.ravel()[: 2 * exact])) > exact:  # spares the sorting of all
         return _binned(plane, bins)
     ordered = np.sort(plane, axis=None)
     first = np.flatnonzero(np.concatenate([[True], ordered[1:] > ordered[:-1]]))
-    if len(first) > bins:
+    if len(first) > exact:
         return _binned(plane, bins)
     values = ordered[first]
     counts = np.diff(np.append(first, ordered.size))
@@ -301,18 +304,19 @@ def _counted_fractions(plane: FloatArray, bins: int) -> _Histogram:
 def _binned(plane: FloatArray, bins: int) -> _Histogram:
     """The histogram in ``bins`` equal steps from the lowest to the highest value; each step stands at its own mean."""
     low, high = float(plane.min()), float(plane.max())
-    scaled = (plane.ravel().astype(np.float64) - low) * (bins / (high - low))
+    scaled = (plane.ravel() - np.float32(low)) * np.float32(bins / (high - low))
     index = np.minimum(scaled.astype(np.int32), bins - 1)
     counts = np.bincount(index, minlength=bins)
     present = np.flatnonzero(counts)
-    sums = np.bincount(index, weights=scaled, minlength=bins)[present]
+    exact = scaled.astype(np.float64)
+    sums = np.bincount(index, weights=exact, minlength=bins)[present]
     slot = np.zeros(bins, np.int32)
     slot[present] = np.arange(len(present))
     counts = counts[present]
     mean = sums / counts
     step = (high - low) / bins
-    scatter = max(float(scaled @ scaled - sums @ mean), 0.0) * step**2
-    return _Histogram(mean * step + low, counts, slot[index].reshape(plane.shape), scatter)
+    scatter = max(float(exact @ exact - sums @ mean), 0.0) * step**2
+    return _Histogram(mean * step + low, counts, slot.take(index).reshape(plane.shape), scatter)
 
 
 def _checked(k: int) -> int:

@@ -12,13 +12,14 @@ from tumorscope.errors import ScanError
 
 SUMMARY = 2500  # cells at most that stand for all points while starts are tried
 STARTS = 8  # by k-means++ for each k
-ROUNDS, SWAPS = 10, 3  # rounds of moving a centre elsewhere, and moves tried in each for each optimum
-HEAT, WINNERS = 3, 3  # after so many iterations only the best so many starts go on
+ROUNDS_UP, ROUNDS_DOWN = 6, 16  # rounds of moving a centre elsewhere, on the way up through k and back
+SWAPS = 3  # moves tried in a round for each optimum
+HEAT, WINNERS = 2, 3  # after so many iterations only the best so many starts go on
 BEYOND = 2  # k above the largest wanted that the search goes up to
 PLACES = 2  # of a centre that is added or taken away
 KEPT = 4  # different optima of the cells that are gone on with
-REFINED = 3  # of them that are refined on the points
-CANDIDATES = 500  # places tried for a new centre
+REFINED = 2  # of them that are refined on the points
+CANDIDATES = 200  # places tried for a new centre
 ITERATIONS = 300  # of Lloyd's algorithm at most; slices settle in 5 to 100
 SETTLED = 1e-4  # of the largest coordinate: a centre of cells that moves less has settled
 SAME = 1e-5  # relative difference of sums of squares below which two optima count as one
@@ -170,12 +171,11 @@ class _Search:
         found: dict[int, list[Optimum]] = {1: [(self.scatter, np.zeros((1, self.cells.shape[1]), np.float32))]}
         for k in range(2, highest + 1):
             starts = [*self._seeded(k), *self._with_one_more(found[k - 1])]
-            found[k] = self._swapped(self._settled(starts))
+            found[k] = self._swapped(self._settled(starts), ROUNDS_UP)
         for k in range(highest - 1, 1, -1):
-            found[k] = self._swapped(_distinct(found[k] + self._settled(self._with_one_less(found[k + 1]))))
-        return {
-            k: [centers * self.scale + self.shift for _, centers in pairs[:REFINED]] for k, pairs in found.items()
-        }
+            fewer = self._settled(self._with_one_less(found[k + 1]))
+            found[k] = self._swapped(_distinct(found[k] + fewer), ROUNDS_DOWN)
+        return {k: [centers * self.scale + self.shift for _, centers in pairs[:REFINED]] for k, pairs in found.items()}
 
     def _seeded(self, k: int) -> NDArray[np.float32]:
         """STARTS sets (STARTS, k, d) of centres by greedy k-means++, drawn side by side."""
@@ -217,12 +217,12 @@ class _Search:
             starts += [np.delete(centers, at, axis=0) for at in np.argsort(loss, kind="stable")[:PLACES]]
         return starts
 
-    def _swapped(self, pairs: list[Optimum]) -> list[Optimum]:
+    def _swapped(self, pairs: list[Optimum], rounds: int) -> list[Optimum]:
         """The optima, bettered by moving single centres, drawn at random, to cells far from all centres."""
         k = len(pairs[0][1])
         if len(self.cells) <= k:
             return pairs
-        for _ in range(ROUNDS):
+        for _ in range(rounds):
             starts = []
             for _, centers in pairs:
                 share = np.cumsum(self._squared(centers).min(axis=0) * self.weights, dtype=np.float64)

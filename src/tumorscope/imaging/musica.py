@@ -134,6 +134,8 @@ def musica(
         _restore_black(enhanced, plane)
     if turned:
         return cv2.transpose(enhanced)
+    if turned is None:
+        return np.float32(0.5) * (enhanced + enhanced.T)
     return enhanced.copy() if enhanced is plane else enhanced
 
 
@@ -332,8 +334,8 @@ def _restore_black(enhanced: FloatArray, plane: FloatArray) -> None:
         np.add(changed, original, out=changed)
 
 
-def _turned(plane: FloatArray) -> bool:
-    """Whether the transposed image is the one to work on: True for one of an image and its transpose, not for both.
+def _turned(plane: FloatArray) -> bool | None:
+    """Whether the transposed image is the one to work on: True for one of an image and its transpose; None if equal.
 
     Filters add rows and columns in one order; so their rounding, too, is that of one orientation.
     """
@@ -344,7 +346,7 @@ def _turned(plane: FloatArray) -> bool:
         different = np.flatnonzero(row != column)
         if different.size:
             return bool(row[different[0]] < column[different[0]])
-    return False
+    return None
 
 
 def _blocks(plane: FloatArray) -> list[FloatArray]:

@@ -108,10 +108,17 @@ def disc(radius: int) -> GreyArray:
 
 
 def closed(mask: NDArray, radius: int) -> GreyArray:
-    """A mask (0 or 1) closed by a disc and with its holes filled; nothing beyond the array takes part."""
-    pad = radius + 1
-    padded = cv2.copyMakeBorder(mask.astype(np.uint8), pad, pad, pad, pad, cv2.BORDER_CONSTANT)
-    joined = cv2.morphologyEx(padded, cv2.MORPH_CLOSE, disc(radius))[pad:-pad, pad:-pad]
+    """A mask (0 or 1) closed by a disc and with its holes filled; nothing beyond the array takes part.
+
+    Through two distance maps: at these radii many times faster than a dilation and an erosion.
+    """
+    if not mask.any():
+        return np.zeros(mask.shape, np.uint8)
+    pad = radius + 2
+    outside = cv2.copyMakeBorder(1 - mask.astype(np.uint8), pad, pad, pad, pad, cv2.BORDER_CONSTANT, value=1)
+    near = (cv2.distanceTransform(outside, cv2.DIST_L2, cv2.DIST_MASK_PRECISE) <= radius).astype(np.uint8)
+    joined = (cv2.distanceTransform(near, cv2.DIST_L2, cv2.DIST_MASK_PRECISE) > radius).astype(np.uint8)
+    joined = np.ascontiguousarray(joined[pad:-pad, pad:-pad])
     contours, _ = cv2.findContours(joined, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     return cv2.drawContours(np.zeros_like(joined), contours, -1, 1, cv2.FILLED)
 

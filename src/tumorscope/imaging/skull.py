@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumorscope.errors import ScanError, look_up
-from tumorscope.imaging.brain import DARK, Found, find_brain, rim_support, tissue_relative
+from tumorscope.imaging.brain import DARK, TISSUE, Found, assess, find_brain, tissue_relative
 from tumorscope.imaging.head import GreyArray, low_threshold
 from tumorscope.imaging.intensity import as_mask, as_plane
 from tumorscope.imaging.silhouette import SIDE, Frame, closed, disc, frame_head, large_parts
@@ -18,12 +18,11 @@ from tumorscope.scan import BoolArray, FloatArray
 
 METHODS = ("morphology", "geodesic", "chan-vese")
 AMOUNTS = ("none", "partial", "full")
-LEAST_CONFIDENCE = 0.6  # of the outline; docs/explanation/skull-and-regions.md says what is lost and kept at this
-MARGIN = 0.04  # of the head's longer side: what `partial` leaves around the brain, mostly bone; as much fades out
+LEAST_CONFIDENCE = 0.7  # all 7 masks below it on a set of 253 were wrong; docs/explanation/skull-and-regions.md
+MARGIN = 0.025  # of the head's longer side, some 5 mm: what `partial` leaves, mostly bone; as much fades out
 HEAD_STEPS = 12  # iterations of a head snake; its start lies within some 8 px of the head
-BRAIN_STEPS = 8  # iterations of a brain snake; its start lies 3 px outside the brain
-START = 3  # px of the working grid by which a brain snake starts outside morphology's mask
-TISSUE = 1.2  # tissue levels; brighter counts alike, so that scalp and tumour do not set the scale of edges
+BRAIN_STEPS = 4  # iterations of a brain snake; its start lies 2 px outside the brain
+START = 2  # px of the working grid by which a brain snake starts outside morphology's mask
 
 
 @dataclass(frozen=True)
@@ -37,8 +36,8 @@ class BrainMask:
     head : (H, W) bool array
         The head; the mask is part of it.
     confidence : float
-        Share of the mask's outline that is as it should be: dark outside (bone, or air where the skull is gone), and
-        below the head's surface. 0…1; from 0.6 on `strip_skull` relies on it.
+        Share of the mask's outline that is as it should be: dark outside, as bone is, and below the head's surface;
+        less in proportion for a mask that fills under 30 % of the head. 0…1; from 0.7 on `strip_skull` relies on it.
     reason : str
         What was found, in one sentence for a person.
     """
@@ -99,7 +98,7 @@ def brain_mask(image: NDArray, method: str = "morphology") -> BrainMask:
     method : {"morphology", "geodesic", "chan-vese"}
         ``morphology``: up to 200 candidates from thresholds relative to the tissue around, erosions that cut the
         bridges to the scalp, and closings over the sulci; the one with the best dark rim is taken. The snakes start
-        3 px outside that mask, in the bone: ``geodesic`` shrinks to the next edge, ``chan-vese`` parts tissue from
+        2 px outside that mask, in the bone: ``geodesic`` shrinks to the next edge, ``chan-vese`` parts tissue from
         bone (`snakes.snake`).
 
     Returns
@@ -134,10 +133,10 @@ def brain_mask(image: NDArray, method: str = "morphology") -> BrainMask:
         found = _brain_by_snake(frame, found, method)
     mask = frame.to_slice(found.mask) & head
     share = mask.sum() / max(int(head.sum()), 1)
-    reason = f"{found.support:.0%} of the outline has a dark gap outside; the mask fills {share:.0%} of the head"
-    if found.support < LEAST_CONFIDENCE:
+    reason = f"confidence {found.confidence:.2f}, and the mask fills {share:.0%} of the head"
+    if found.confidence < LEAST_CONFIDENCE:
         reason += ": no skull, or one that this cannot tell from the brain"
-    return BrainMask(mask, head, found.support, reason)
+    return BrainMask(mask, head, found.confidence, reason)
 
 
 def strip_skull(
@@ -249,4 +248,4 @@ def _brain_by_snake(frame: Frame, found: Found, method: str) -> Found:
     moved = snake(even, domain > 0, method=method, iterations=BRAIN_STEPS, smoothing=2, balloon=balloon)
     inside = closed(large_parts(moved.astype(np.uint8) & around, 0.1), round(0.04 * SIDE)) & (depth > 0)
     mask = inside.astype(np.uint8)
-    return Found(mask, rim_support(mask, relative, depth)) if mask.any() else found
+    return assess(mask, relative, depth) if mask.any() else found

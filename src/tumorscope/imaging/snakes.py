@@ -47,7 +47,9 @@ def seed_contour(points: ArrayLike, shape: tuple[int, int]) -> BoolArray:
     """
     corners = np.asarray(points, np.float64)
     if corners.ndim != 2 or corners.shape[1] != 2 or len(corners) < 3 or not np.isfinite(corners).all():
-        raise ScanError(f"seed contour: {corners.shape} values are no polygon; pass 3 or more finite (row, column) points")
+        raise ScanError(
+            f"seed contour: {corners.shape} values are no polygon; pass 3 or more finite (row, column) points"
+        )
     limit = 4.0 * max(shape)  # far outside is outside
     whole = np.rint(np.clip(corners, -limit, limit)).astype(np.int32)[:, ::-1]
     return cv2.fillPoly(np.zeros(shape, np.uint8), [np.ascontiguousarray(whole)], 1) > 0
@@ -130,13 +132,16 @@ def snake(
     scaled = _scaled(plane)
     if scaled is None or not mask.any() or mask.all() or iterations == 0:
         return mask.copy()
+    pad = 1 if min(plane.shape) == 1 else 0  # a gradient needs two pixels
+    scaled, begun = np.pad(scaled, pad, "edge"), np.pad(mask, pad, "edge")
     if method == "chan-vese":
-        return morphological_chan_vese(scaled, iterations, init_level_set=mask, smoothing=smoothing) > 0
-    speed = inverse_gaussian_gradient(scaled.astype(np.float64), alpha=STEEPNESS, sigma=edge_sigma)
-    moved = morphological_geodesic_active_contour(
-        speed, iterations, init_level_set=mask, smoothing=smoothing, threshold=STOP, balloon=balloon
-    )
-    return moved > 0
+        moved = morphological_chan_vese(scaled, iterations, init_level_set=begun, smoothing=smoothing)
+    else:
+        speed = inverse_gaussian_gradient(scaled.astype(np.float64), STEEPNESS, edge_sigma)
+        moved = morphological_geodesic_active_contour(
+            speed, iterations, begun, smoothing, threshold=STOP, balloon=balloon
+        )
+    return moved[pad : pad + plane.shape[0], pad : pad + plane.shape[1]] > 0
 
 
 def _scaled(plane: FloatArray) -> FloatArray | None:

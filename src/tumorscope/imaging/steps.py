@@ -177,7 +177,11 @@ class Musica(Step):
     levels: int = Field(6, ge=1, description="levels of the pyramid")
     gain: float = Field(1.0, ge=0, description="factor of all detail")
     exponent: float = Field(0.7, gt=0, description="below 1: weak detail grows more")
+    crossover: float = Field(0.01, gt=0, le=1, description="share of the largest detail below which gain is even")
     keep_black: bool = Field(True, description="near-black background stays as it is")
+    noise: float = Field(0.0, ge=0, description="detail below so many times the noise is not amplified")
+    edge: float = Field(1.0, gt=0, description="boost of the finest level; the next two get part of it")
+    latitude: float = Field(1.0, gt=0, le=1, description="share of the broad differences that is left")
 
     def apply(self, picture: Picture) -> Picture:  # noqa: D102
         settings = self.model_dump(exclude={"step"})
@@ -268,9 +272,9 @@ def parse(text: str) -> tuple[Step, ...]:
 
     Examples
     --------
-    >>> parse("crop,musica:gain=1.5")
-    (Crop(step='crop', mode='auto'), Musica(step='musica', form='vuylsteke', levels=6, gain=1.5, exponent=0.7, keep_black=True))
-    """  # noqa: E501
+    >>> parse("crop:mode=hard,resize:size=64")
+    (Crop(step='crop', mode='hard'), Resize(step='resize', size=64))
+    """
     found = []
     for part in filter(None, (one.strip() for one in text.split(","))):
         name, *settings = part.split(":")
