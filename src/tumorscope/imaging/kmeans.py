@@ -12,13 +12,13 @@ from tumorscope.errors import ScanError
 
 SUMMARY = 2500  # cells at most that stand for all points while starts are tried
 STARTS = 8  # by k-means++ for each k
-ROUNDS_UP, ROUNDS_DOWN = 6, 16  # rounds of moving a centre elsewhere, on the way up through k and back
+ROUNDS_UP, ROUNDS_DOWN = 5, 20  # rounds of moving a centre elsewhere, on the way up through k and back
 SWAPS = 3  # moves tried in a round for each optimum
-HEAT, WINNERS = 2, 3  # after so many iterations only the best so many starts go on
+HEAT, WINNERS = 1, 3  # after so many iterations only the best so many starts go on
 BEYOND = 2  # k above the largest wanted that the search goes up to
 PLACES = 2  # of a centre that is added or taken away
 KEPT = 4  # different optima of the cells that are gone on with
-REFINED = 2  # of them that are refined on the points
+REFINED, NEAR = 2, 1.003  # of them that are refined on the points, if their sum of squares is near the best
 CANDIDATES = 200  # places tried for a new centre
 ITERATIONS = 300  # of Lloyd's algorithm at most; slices settle in 5 to 100
 SETTLED = 1e-4  # of the largest coordinate: a centre of cells that moves less has settled
@@ -175,7 +175,11 @@ class _Search:
         for k in range(highest - 1, 1, -1):
             fewer = self._settled(self._with_one_less(found[k + 1]))
             found[k] = self._swapped(_distinct(found[k] + fewer), ROUNDS_DOWN)
-        return {k: [centers * self.scale + self.shift for _, centers in pairs[:REFINED]] for k, pairs in found.items()}
+        near = {
+            k: [pair for place, pair in enumerate(pairs[:REFINED]) if place == 0 or pair[0] <= pairs[0][0] * NEAR]
+            for k, pairs in found.items()
+        }
+        return {k: [centers * self.scale + self.shift for _, centers in pairs] for k, pairs in near.items()}
 
     def _seeded(self, k: int) -> NDArray[np.float32]:
         """STARTS sets (STARTS, k, d) of centres by greedy k-means++, drawn side by side."""
