@@ -7,6 +7,8 @@ from numpy.typing import NDArray
 
 from tumorscope.errors import ScanError
 
+FIRST = 8  # of the halving: so many j and up to twice as many look at every i, which costs less than their levels
+
 
 def partition_histogram(values: NDArray, counts: NDArray, k: int) -> tuple[NDArray[np.intp], float]:
     """First value of each of k intervals, and their within-cluster sum of squares, which no other k intervals undercut.
@@ -90,21 +92,25 @@ def _with_one_more(
     origin = np.zeros(n + 2, np.intp)
     origin[0], origin[n + 1] = m - 1, number - 1
     more = np.full(number + 1, -np.inf)
-    stride = 1 << (n.bit_length() - 1)
-    while stride:
-        t = np.arange(stride, n + 1, 2 * stride)
-        j = t + offset
-        low = origin[t - stride]
-        high = np.minimum(origin[np.minimum(t + stride, n + 1)], j - 1)
+    stride = max(1, (1 << (n.bit_length() - 1)) // FIRST)
+    t = np.arange(stride, n + 1, stride)
+    low, high = np.full(len(t), m - 1), t + offset - 1
+    while True:
         length = high - low + 1
         begin = np.cumsum(length) - length
         i = np.arange(int(length.sum())) + np.repeat(low - begin, length)
-        end = np.repeat(j, length)
-        value = best[i] + (moment[end] - moment[i]) ** 2 / (mass[end] - mass[i])
+        j = t + offset
+        gained = np.repeat(moment[j], length) - moment[i]
+        value = best[i] + gained * gained / (np.repeat(mass[j], length) - mass[i])
         top = np.maximum.reduceat(value, begin)
         first = np.where(value == np.repeat(top, length), i, number)
         more[j], origin[t] = top, np.minimum.reduceat(first, begin)
         stride //= 2
+        if not stride:
+            break
+        t = np.arange(stride, n + 1, 2 * stride)
+        low = origin[t - stride]
+        high = np.minimum(origin[np.minimum(t + stride, n + 1)], t + offset - 1)
     found = np.zeros(number + 1, np.intp)
     found[m:] = origin[1 : n + 1]
     return more, found

@@ -113,7 +113,7 @@ def exact_kmeans(image: NDArray, k: int, *, bins: int = BINS) -> Clusters:
     k : int
         1 to 255. An image with fewer different grey values gets as many clusters as it has values.
     bins : int
-        At least k.
+        From k to 65,536.
 
     Returns
     -------
@@ -149,7 +149,7 @@ def multi_otsu(image: NDArray, k: int, *, bins: int = OTSU_BINS) -> Clusters:
     k : int
         1 to 255. An image with fewer different grey values gets as many clusters as it has values.
     bins : int
-        At least k.
+        From k to 65,536.
 
     Returns
     -------
@@ -249,7 +249,7 @@ def _clusters(histogram: _Histogram, part: NDArray[np.integer], method: str) -> 
     return Clusters(_looked_up(table, histogram.index), mean[order] + middle, within, method)
 
 
-def _looked_up(table: NDArray[np.uint8], index: NDArray[np.integer]) -> NDArray[np.uint8]:
+def _looked_up(table: NDArray[np.integer], index: NDArray[np.integer]) -> NDArray:
     """The table's entry of each pixel."""
     if index.dtype == np.uint8:
         whole = np.zeros(256, np.uint8)
@@ -260,32 +260,27 @@ def _looked_up(table: NDArray[np.uint8], index: NDArray[np.integer]) -> NDArray[
 
 def _histogram(image: NDArray, least: int, exact: int, bins: int) -> _Histogram:
     """The grey values of an image where at most ``exact`` of them differ; otherwise those of ``bins`` equal steps."""
-    if bins < least:
-        raise ScanError(f"clusters: {bins} bins cannot form {least} clusters; pass at least {least}")
+    if not least <= bins <= WIDEST:
+        raise ScanError(f"clusters: {bins} bins cannot form {least} clusters; pass {least} to {WIDEST}")
     array = np.asarray(image)
     plane = as_plane(array)
     low, high = float(plane.min()), float(plane.max())
     if array.dtype == np.uint8:
-        index: NDArray[np.integer] = array
+        index: NDArray[np.integer] = np.ascontiguousarray(array)
         low, size = 0.0, 256
     elif high - low < WIDEST and np.array_equal(plane, np.rint(plane)):
-        index = (plane - np.float32(low)).astype(np.int32)
-        size = int(high - low) + 1
+        size = 256 if high - low < 256 else int(high - low) + 1
+        index = (plane - np.float32(low)).astype(np.uint8 if size == 256 else np.uint16)
     else:
         return _counted_fractions(plane, exact, bins)
     counts = np.bincount(index.ravel(), minlength=size)
     present = np.flatnonzero(counts)
     if len(present) > exact:
         return _binned(plane, bins)
-    if size == 256:
-        slot = np.zeros(256, np.uint8)
-        slot[present] = np.arange(len(present))
-        return _Histogram(
-            (present + low).astype(np.float64), counts[present], cv2.LUT(index.astype(np.uint8), slot), 0.0
-        )
-    slots = np.zeros(size, np.uint16)
+    slots = np.zeros(size, index.dtype)
     slots[present] = np.arange(len(present))
-    return _Histogram((present + low).astype(np.float64), counts[present], slots[index], 0.0)
+    values = (present + low).astype(np.float64)
+    return _Histogram(values, counts[present], _looked_up(slots, index), 0.0)
 
 
 def _counted_fractions(plane: FloatArray, exact: int, bins: int) -> _Histogram:
@@ -304,13 +299,15 @@ def _counted_fractions(plane: FloatArray, exact: int, bins: int) -> _Histogram:
 def _binned(plane: FloatArray, bins: int) -> _Histogram:
     """The histogram in ``bins`` equal steps from the lowest to the highest value; each step stands at its own mean."""
     low, high = float(plane.min()), float(plane.max())
-    scaled = (plane.ravel() - np.float32(low)) * np.float32(bins / (high - low))
-    index = np.minimum(scaled.astype(np.int32), bins - 1)
+    scaled = plane.ravel() - np.float32(low)
+    scaled /= np.float32(high - low)
+    scaled *= np.float32(bins)
+    index = np.minimum(scaled.astype(np.int32), bins - 1).astype(np.intp)
     counts = np.bincount(index, minlength=bins)
     present = np.flatnonzero(counts)
     exact = scaled.astype(np.float64)
     sums = np.bincount(index, weights=exact, minlength=bins)[present]
-    slot = np.zeros(bins, np.int32)
+    slot = np.zeros(bins, np.uint16)
     slot[present] = np.arange(len(present))
     counts = counts[present]
     mean = sums / counts

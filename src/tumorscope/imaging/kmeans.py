@@ -12,12 +12,12 @@ from tumorscope.errors import ScanError
 
 SUMMARY = 2500  # cells at most that stand for all points while starts are tried
 STARTS = 8  # by k-means++ for each k
-ROUNDS_UP, ROUNDS_DOWN = 5, 20  # rounds of moving a centre elsewhere, on the way up through k and back
+ROUNDS_UP, ROUNDS_DOWN = 10, 20  # rounds of moving a centre elsewhere, on the way up through k and back
 SWAPS = 3  # moves tried in a round for each optimum
-HEAT, WINNERS = 1, 3  # after so many iterations only the best so many starts go on
+HEATS = {1: 3, 5: 1}  # starts, the best ones, that go on after each of these iterations
 BEYOND = 2  # k above the largest wanted that the search goes up to
 PLACES = 2  # of a centre that is added or taken away
-KEPT = 4  # different optima of the cells that are gone on with
+KEPT = 3  # different optima of the cells that are gone on with
 REFINED, NEAR = 2, 1.003  # of them that are refined on the points, if their sum of squares is near the best
 CANDIDATES = 200  # places tried for a new centre
 ITERATIONS = 300  # of Lloyd's algorithm at most; slices settle in 5 to 100
@@ -254,8 +254,8 @@ class _Search:
             size = sums[..., axes:]
             new = np.where(size > 0, sums[..., :axes] / np.maximum(size, 1e-9), now)
             centers[moving] = new
-            if step == HEAT:
-                moving = moving[np.argsort(total[moving], kind="stable")[:WINNERS]]
+            if step in HEATS:
+                moving = moving[np.argsort(total[moving], kind="stable")[: HEATS[step]]]
                 continue
             moving = moving[np.abs(new - now).max(axis=(1, 2)) > SETTLED]
             if not len(moving):
