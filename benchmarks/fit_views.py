@@ -56,7 +56,7 @@ from sklearn.preprocessing import StandardScaler
 
 from tumorscope import io
 from tumorscope.audit.features import hog, tissue
-from tumorscope.audit.traits import PREPARATION, middle
+from tumorscope.audit.traits import PREPARATION
 from tumorscope.audit.views import SEQUENCES, Linear
 from tumorscope.datasets import manifest, phantom
 from tumorscope.io import atomic
@@ -109,11 +109,11 @@ def collect(data: Path) -> Heads:
         own = told.filter(pl.col("source") == source).select("id", seen="plane", kind="sequence")
         scans = manifest.load(data / source, groups=False).join(own, on="id", how="inner")
         for path, plane, sequence in scans.select("path", "seen", "kind").iter_rows():
-            rows.append((square(middle(io.read(path))), source, plane or "", sequence or ""))
+            rows.append((square(io.read(path).middle()), source, plane or "", sequence or ""))
     slices = manifest.load(data / "lgg", groups=False).filter(pl.col("slice") % 3 == 0)
     for path in slices["path"]:
         for channel, sequence in CHANNELS.items():
-            plane = middle(io.read(path, channel=channel))
+            plane = io.read(path, channel=channel).middle()
             if PREPARATION.prepare(plane).head.mean() > SMALLEST:
                 rows.append((square(plane), "lgg", "axial", sequence))
     for path in sorted((data / "progression").rglob("*Scan_T1.nii.gz")):

@@ -154,3 +154,16 @@ def test_a_scan_cannot_be_changed_in_place() -> None:
         scan.axes = "ZYX"  # type: ignore[misc]
     with pytest.raises(ScanError):
         replace(scan, axes="ZYX")
+
+
+@pytest.mark.parametrize(
+    ("axes", "shape"), [("YX", (4, 5)), ("ZYX", (3, 4, 5)), ("CYX", (2, 4, 5)), ("CZYX", (2, 3, 4, 5))]
+)
+def test_a_scan_is_seen_by_its_middle_slice_and_mean_channel(axes: str, shape: tuple[int, ...]) -> None:
+    pixels = np.random.default_rng(0).random(shape).astype(np.float32)
+    spatial = shape[1:] if axes[0] == "C" else shape
+    scan = Scan(
+        pixels, axes, Grid(spatial, tuple(range(len(spatial))), (False,) * len(spatial)), Source(Path("x"), "array")
+    )
+    expected = {"YX": pixels, "ZYX": pixels[1:2].squeeze(), "CYX": pixels.mean(0), "CZYX": pixels.mean(0)}[axes]
+    assert np.allclose(scan.middle(), expected[1] if axes == "CZYX" else expected)

@@ -165,6 +165,19 @@ class Scan:
             return self
         return replace(self, pixels=np.ascontiguousarray(self.pixels[index]), axes=self.axes[1:])
 
+    def middle(self) -> FloatArray:
+        """The (H, W) slice by which a scan is measured: several channels averaged, of a volume the middle slice.
+
+        Not the slice with the lesion, which only a scan with a mask could have.
+
+        Examples
+        --------
+        >>> Scan.of(np.arange(12.0).reshape(3, 2, 2)).middle().tolist()
+        [[4.0, 5.0], [6.0, 7.0]]
+        """
+        pixels = self.pixels.mean(axis=0) if self.axes[0] == "C" else self.pixels
+        return np.ascontiguousarray(pixels[pixels.shape[0] // 2] if self.is_volume else pixels)
+
     def noting(self, *notes: str) -> Scan:
         """The same scan with findings added to ``source.notes``."""
         return replace(self, source=replace(self.source, notes=(*self.source.notes, *notes)))

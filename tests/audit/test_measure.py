@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from tumorscope import io
 from tumorscope.audit import measure as module
 from tumorscope.audit.measure import Measured, measure
 from tumorscope.audit.traits import PREPARATION
-from tumorscope.datasets import duplicates, manifest
+from tumorscope.datasets import duplicates, manifest, processes
 from tumorscope.datasets.schema import SCHEMA
 
 
@@ -76,7 +75,7 @@ def test_the_cache_gives_back_what_was_measured_and_nothing_is_read(
 def test_a_killed_run_goes_on_where_it_stopped(
     some: pl.DataFrame, tmp_path: Path, calls: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "CHUNK", 1)
+    monkeypatch.setattr(module, "PORTION", 1)
     monkeypatch.setattr(module, "SHARD", 3)
     spy = module.traits
 
@@ -148,8 +147,8 @@ def test_channels_of_one_file_are_kept_apart(tmp_path: Path) -> None:
 def test_processes_find_what_one_finds(
     some: pl.DataFrame, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(module, "FEW", 2)
-    monkeypatch.setattr(module, "CHUNK", 3)
+    monkeypatch.setattr(processes, "FEW", 2)
+    monkeypatch.setattr(module, "PORTION", 3)
     told: list[tuple[int, int]] = []
     found = measure(some, cache=tmp_path, workers=2, progress=lambda done, whole: told.append((done, whole)))
     assert_same(found, measure(some, workers=1))
@@ -162,10 +161,3 @@ def test_nothing_gives_nothing() -> None:
     assert found.prints.shape == (0, 2, 24, 24)
     assert found.table.height == 0
     assert found.table["noise"].dtype == pl.Float64
-
-
-def test_results_arrive_in_bounded_portions(some: pl.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "CHUNK", 4)
-    monkeypatch.setattr(module, "traits", lambda path, channel: {"problem": path})
-    portions: Iterator[list[dict[str, Any]]] = module._results([(str(k), str(k), None) for k in range(10)], 1)
-    assert [[row["key"] for row in part] for part in portions] == [list("0123"), list("4567"), list("89")]

@@ -8,8 +8,8 @@ import tifffile
 from PIL import Image
 
 from tumorscope import io
-from tumorscope.audit.traits import AROUND_SIDE, BLOT, PREPARATION, around, middle, pixel_hash, traits
-from tumorscope.scan import Grid, Scan, Source
+from tumorscope.audit.traits import AROUND_SIDE, BLOT, PREPARATION, around, pixel_hash, traits
+from tumorscope.scan import Scan
 
 
 def disc(side: int = 120) -> np.ndarray:
@@ -61,19 +61,6 @@ def test_a_picture_is_padded_with_black() -> None:
     wide = np.pad(disc() * 200.0, ((0, 0), (60, 60))).astype(np.float32)
     square = around(wide, PREPARATION.prepare(wide))
     assert not square[: AROUND_SIDE // 4 - 1].any()
-
-
-@pytest.mark.parametrize(
-    ("axes", "shape"), [("YX", (4, 5)), ("ZYX", (3, 4, 5)), ("CYX", (2, 4, 5)), ("CZYX", (2, 3, 4, 5))]
-)
-def test_a_scan_is_seen_by_its_middle_slice_and_mean_channel(axes: str, shape: tuple[int, ...]) -> None:
-    pixels = np.random.default_rng(0).random(shape).astype(np.float32)
-    spatial = shape[1:] if axes[0] == "C" else shape
-    scan = Scan(
-        pixels, axes, Grid(spatial, tuple(range(len(spatial))), (False,) * len(spatial)), Source(Path("x"), "array")
-    )
-    expected = {"YX": pixels, "ZYX": pixels[1:2].squeeze(), "CYX": pixels.mean(0), "CZYX": pixels.mean(0)}[axes]
-    assert np.allclose(middle(scan), expected[1] if axes == "CZYX" else expected)
 
 
 def test_a_head_that_is_not_found_is_not_measured(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from tumorscope import io
 from tumorscope.audit import views as module
 from tumorscope.audit.features import hog
 from tumorscope.audit.measure import Measured
-from tumorscope.audit.traits import PREPARATION, middle
+from tumorscope.audit.traits import PREPARATION
 from tumorscope.audit.views import MODELS, PLANES, SEQUENCES, Linear, View, models, sentence, views
 
 
@@ -85,7 +85,7 @@ def test_real_scans_are_seldom_taken_for_another_plane(shared_data: Path) -> Non
     slices = sorted(path for path in (shared_data / "lgg").rglob("*.png") if not path.stem.endswith("_mask"))
     told = [(path, "axial") for path in slices[:: len(slices) // 12]]
     told += [(shared_data / f"cheng/images/{number}.jpg", plane) for number, plane in cheng.items()]
-    heads = [PREPARATION.prepare(middle(io.read(path))).pixels for path, _ in told]
+    heads = [PREPARATION.prepare(io.read(path).middle()).pixels for path, _ in told]
     guesses = views(np.rint(np.stack(heads) * 255).astype(np.uint8))
     answered = [
         guess.plane_guess == plane for guess, (_, plane) in zip(guesses, told, strict=True) if guess.plane_guess

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -8,10 +9,9 @@ import polars as pl
 import pytest
 
 from tumorscope import io
-from tumorscope.datasets import features, manifest, phantom
+from tumorscope.datasets import features, manifest, phantom, processes
 from tumorscope.imaging.features import NAMES, head_features
 from tumorscope.imaging.shape import shape_2d, shape_3d
-from tumorscope.scan import Scan
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,7 @@ def test_one_row_a_scan_in_order_and_a_broken_file_is_one_line(scans: pl.DataFra
 
 
 def test_the_features_are_those_of_the_head(scans: pl.DataFrame, measured: pl.DataFrame) -> None:
-    expected = head_features(features.middle(io.read(scans["path"][2])))
+    expected = head_features(io.read(scans["path"][2]).middle())
     assert measured.select(NAMES).row(2, named=True) == pytest.approx(expected)
 
 
@@ -96,7 +96,7 @@ def test_a_mask_of_another_size_is_a_problem_of_its_scan(tmp_path: Path) -> None
 def test_several_processes_say_the_same(
     scans: pl.DataFrame, measured: pl.DataFrame, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(features, "FEW", 1)
+    monkeypatch.setattr(processes, "FEW", 1)
     seen: list[tuple[int, int, bool]] = []
     parallel = features.measure(
         scans, workers=2, progress=lambda done, total, problem: seen.append((done, total, problem is not None))
@@ -105,19 +105,22 @@ def test_several_processes_say_the_same(
     assert seen == [(row + 1, 9, row == 4) for row in range(9)]
 
 
-def test_rows_come_one_by_one(scans: pl.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(features, "CHUNK", 1)
+def test_rows_come_before_the_last_scan_is_read(scans: pl.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+    own = features.measure_one
+
+    def spied(row: Any, **settings: Any) -> Any:
+        read.append(row["id"])
+        return own(row, **settings)
+
+    monkeypatch.setattr(features, "measure_one", spied)
     rows = features.stream(scans)
-    assert next(rows)["id"] == scans["id"][0]
-    rows.close()  # nothing else was measured
+    assert next(rows)["id"] == scans["id"][0] and len(read) < scans.height
+    rows.close()
+    assert len(read) < scans.height
 
 
 def test_an_internal_error_is_told_with_its_file(monkeypatch: pytest.MonkeyPatch, scans: pl.DataFrame) -> None:
     monkeypatch.setattr(features, "head_features", lambda *_: 1 / 0)
     problem = features.measure(scans[:1])["problem"][0]
     assert scans["path"][0] in problem and "ZeroDivisionError" in problem
-
-
-def test_the_middle_of_a_scan() -> None:
-    scan = Scan.of(np.arange(30.0).reshape(5, 2, 3))
-    assert np.array_equal(features.middle(scan), scan.pixels[2])

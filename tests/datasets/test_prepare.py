@@ -67,7 +67,8 @@ def test_a_changed_scan_is_prepared_again(scans: pl.DataFrame, tmp_path: Path) -
     copy = tmp_path / "scan.png"
     shutil.copy(scans["path"][0], copy)
     table = scans.head(1).with_columns(
-        path=pl.lit(str(copy)), sha256=pl.lit(None, pl.String), mask_path=pl.lit(None, pl.String)
+        path=pl.lit(str(copy)),
+        mask_path=pl.lit(None, pl.String),  # with the hash of what it was
     )
     prepare(table, parse("contrast"), tmp_path / "out", workers=1)
     cv2.imwrite(str(copy), 255 - cv2.imread(str(copy), cv2.IMREAD_GRAYSCALE))
@@ -123,3 +124,17 @@ def test_a_cut_volume_lies_where_it_lay(tmp_path: Path) -> None:
         found = np.linalg.solve(back.affine, world)[:3]
         assert np.allclose(found, np.rint(found), atol=1e-4)
         assert np.asarray(back.dataobj)[tuple(np.rint(found).astype(int))] == pytest.approx(there[(*at, 3)])
+
+
+def test_a_guess_by_clusters_is_named_so_and_replaces_no_mask(scans: pl.DataFrame, tmp_path: Path) -> None:
+    bare = scans.with_columns(mask_path=pl.when(pl.int_range(pl.len()) < 3).then(pl.col("mask_path")))
+    steps = parse("crop,contrast,cluster-mask,resize:size=64")
+    table = prepare(bare, steps, tmp_path / "out", workers=1).table
+    for before, after in zip(bare.to_dicts(), table.to_dicts(), strict=True):
+        picture = run(io.read(before["path"]).pixels, steps)
+        mask = io.read(after["mask_path"]).pixels > 127
+        if before["mask_path"] is None:
+            assert after["mask_source"] == "kmeans" and np.array_equal(mask, picture.guess)
+        else:
+            assert after["mask_source"] == before["mask_source"] != "kmeans"
+            assert np.array_equal(mask, picture.with_mask(io.read(before["mask_path"]).pixels > 127))

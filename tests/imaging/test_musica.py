@@ -11,7 +11,6 @@ from hypothesis.extra import numpy as hnp
 
 from tumorscope.datasets import phantom
 from tumorscope.errors import ScanError
-from tumorscope.imaging.denoise import mixed_differences
 from tumorscope.imaging.musica import (
     DETAIL_OF_NOISE,
     DIFFERENCES_OF_NOISE,
@@ -25,6 +24,7 @@ from tumorscope.imaging.musica import (
     level_noise,
     musica,
 )
+from tumorscope.imaging.noise import mixed_differences
 
 shapes = hnp.array_shapes(min_dims=2, max_dims=2, max_side=41)
 images = hnp.arrays(np.float32, shapes, elements=st.floats(0, 1, width=32))

@@ -37,6 +37,8 @@ if __name__ == "__main__":
     train(recipe, [sys.argv[2]], Path(sys.argv[3]), resume="--resume" in sys.argv)
 """
 
+REPOSITORY = Path(__file__).resolve().parents[2]
+
 
 @pytest.fixture(scope="module")
 def table(phantoms: pl.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -108,6 +110,8 @@ def test_export_agrees_with_the_network_and_predicts(run: Path, phantoms: pl.Dat
     from tumorscope.inference.predictor import Predictor
 
     path = export(run, tmp_path / "tiny.onnx")
+    content = path.read_bytes()
+    assert str(REPOSITORY).encode() not in content and b"stack_trace" not in content
     bundle = Bundle.load(path, threads=1)
     metadata = bundle.metadata
     assert metadata.preparation == Preparation(size=64)

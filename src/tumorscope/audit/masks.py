@@ -15,14 +15,13 @@ from numpy.typing import NDArray
 from tumorscope.audit.mask_facts import SCHEMA, Facts, Small, look
 from tumorscope.audit.mask_findings import KINDS, STRANGERS, Finding, alone, misnamed, repeated, shared, sources
 from tumorscope.audit.mask_fit import Edges
+from tumorscope.datasets.processes import portions
 from tumorscope.datasets.truth import RULE
 
 USED = ("id", "path", "mask_path", "channel", "label", "label_name", "patient", "case", "source", "sha256")
 NEIGHBOURS = (-2, -1, 1, 2)  # places in the order of patient and number
 STRANGER = 32  # places away: another patient as a rule
-CHUNK = 16  # scans handed to a worker at once
-AHEAD = 4  # chunks in flight for each worker: memory stays bounded
-FEW = 64  # scans; for fewer no process is started
+PORTION = 16  # scans handed to a process at once
 
 Progress = Callable[[int, int], None]
 
@@ -129,27 +128,11 @@ def _order(row: Mapping[str, Any]) -> tuple[Any, ...]:
 
 
 def _looks(rows: Sequence[Mapping[str, Any]], workers: int) -> Iterator[tuple[Facts, Small | None]]:
-    """Facts of the rows, in their order, by several processes where that pays (as `measure` does)."""
+    """Facts of the rows, in their order, by several processes where that pays."""
     wanted = ("id", "path", "mask_path", "channel")
     tasks = [{name: row.get(name) for name in wanted} for row in rows]
-    chunks = [tasks[start : start + CHUNK] for start in range(0, len(tasks), CHUNK)]
-    if workers <= 1 or len(tasks) < FEW:
-        for chunk in chunks:
-            yield from map(look, chunk)
-        return
-    import joblib
-
-    pool = joblib.Parallel(min(workers, len(chunks)), return_as="generator", batch_size=1, pre_dispatch=AHEAD * workers)
-    for done in pool(joblib.delayed(_chunk_alone)(chunk) for chunk in chunks):
-        yield from done
-
-
-def _chunk_alone(tasks: Sequence[Mapping[str, Any]]) -> list[tuple[Facts, Small | None]]:
-    """`look` in a process of its own, where OpenCV must not start a thread for each core."""
-    import cv2
-
-    cv2.setNumThreads(1)
-    return [look(task) for task in tasks]
+    for part in portions(look, tasks, workers, size=PORTION):
+        yield from part
 
 
 class _Window:

@@ -6,7 +6,7 @@ audit of the same files reads nothing again and a killed one goes on where it st
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,12 +19,11 @@ from tumorscope.audit.traits import AROUND_SIDE, ARRAYS, HEAD_SIDE, SCHEMA, Row,
 from tumorscope.audit.views import fingerprint
 from tumorscope.datasets.duplicates import SIDE
 from tumorscope.datasets.facts import sha256
+from tumorscope.datasets.processes import portions
 
-VERSION = "1"  # raise when anything that is measured changes; views.json counts by itself
-CHUNK = 16  # scans handed to a worker at once
+VERSION = "2"  # raise when anything that is measured changes; views.json counts by itself
+PORTION = 16  # scans handed to a process at once
 SHARD = 256  # scans a file of the cache; a killed run loses fewer than these
-AHEAD = 4  # chunks in flight for each worker: memory stays bounded
-FEW = 64  # scans; for fewer no process is started, which takes longer than reading them
 STORED: dict[str, type[pl.DataType]] = {"key": pl.String, **SCHEMA, **ARRAYS}
 
 Progress = Callable[[int, int], None]
@@ -122,7 +121,7 @@ def measure(
     tasks = [(key, str(paths[rows[0]]), channels[rows[0]]) for key, rows in board.open.items()]
     fresh: list[Row] = []
     try:
-        for done in _results(tasks, workers):
+        for done in portions(_measured, tasks, workers, size=PORTION):
             board.fill(done)
             fresh += [row for row in done if row["problem"] is None]
             if store and len(fresh) >= SHARD:
@@ -192,30 +191,6 @@ def _key(path: Path, channel: int | None, known: str | None, size: int | None) -
     return f"{known} {channel} {size}"
 
 
-def _results(tasks: Sequence[Task], workers: int) -> Iterator[list[Row]]:
-    """Measurements in chunks, in the order of the tasks.
-
-    joblib's processes, because threads wait for each other's Python code, OpenCV and Polars do not survive a plain
-    fork, and the standard library's other ways run a caller's script once more in every process.
-    """
-    chunks = [tasks[start : start + CHUNK] for start in range(0, len(tasks), CHUNK)]
-    if workers <= 1 or len(tasks) < FEW:
-        yield from map(_chunk, chunks)
-        return
-    import joblib
-
-    count = min(workers, len(chunks))
-    pool = joblib.Parallel(count, return_as="generator", batch_size=1, pre_dispatch=AHEAD * count)
-    yield from pool(joblib.delayed(_chunk_alone)(chunk) for chunk in chunks)
-
-
-def _chunk(tasks: Sequence[Task]) -> list[Row]:
-    return [{"key": key, **traits(path, channel)} for key, path, channel in tasks]
-
-
-def _chunk_alone(tasks: Sequence[Task]) -> list[Row]:
-    """`_chunk` in a process of its own, where OpenCV must not start a thread for each core."""
-    import cv2
-
-    cv2.setNumThreads(1)
-    return _chunk(tasks)
+def _measured(task: Task) -> Row:
+    key, path, channel = task
+    return {"key": key, **traits(path, channel)}

@@ -14,12 +14,9 @@ from tumorscope.errors import DataError
 from tumorscope.imaging.geometry import Box, Letterbox
 from tumorscope.imaging.head import grey_range
 from tumorscope.imaging.intensity import as_mask, as_plane, percentiles
+from tumorscope.imaging.noise import noise_level
 from tumorscope.scan import BoolArray, FloatArray
 
-SECOND_DIFFERENCES = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)  # 0 on every slope
-GAIN = 6.0  # standard deviation that the kernel above makes of white noise of 1: the root of its squares' sum, 36
-NORMAL_MAD = 0.6745  # median absolute deviation of a standard normal variable
-CENTRE = 512  # px; noise is measured on no more of the head than this square in its middle
 EDGE_SIDE = 256  # px; sharpness is measured on the head brought to this longer side
 STEEP = 98.0  # percentile of the slopes inside the head that counts as its edges; above it lies single-pixel noise
 EXTREME = 0.005  # of the grey range: this near to the highest or lowest value a pixel counts as clipped
@@ -140,14 +137,7 @@ def _share(part: float, whole: float) -> float:
 def noise(image: FloatArray, head: BoolArray) -> float:
     """Standard deviation of the noise inside the head, as a share of the head's grey range (1st to 99th percentile).
 
-    The median magnitude of mixed second differences, which anatomy moves little [1]_, taken over the 512 x 512
-    pixels in the head's middle. Enlarged and compressed pictures have less noise from pixel to pixel than they show.
-    0 where the head is flat or thinner than three pixels.
-
-    References
-    ----------
-    .. [1] Immerkær, "Fast noise variance estimation", Comput. Vis. Image Underst. 64, 1996; the median as in Donoho,
-       "De-noising by soft-thresholding", IEEE Trans. Inf. Theory 41, 1995.
+    `imaging.noise.noise_level`; 0 where the head is flat or thinner than three pixels.
 
     Examples
     --------
@@ -156,22 +146,7 @@ def noise(image: FloatArray, head: BoolArray) -> float:
     2.0
     """
     low, high = percentiles(image[head], 1, 99)
-    rows, columns = _middle(Box.around(head))
-    part, where = np.ascontiguousarray(image[rows, columns]), np.ascontiguousarray(head[rows, columns])
-    if high <= low or min(part.shape) < 3:
-        return 0.0
-    scaled = (part - np.float32(low)) * np.float32(1 / (high - low))
-    core = cv2.erode(where.astype(np.uint8), np.ones((3, 3), np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=0)
-    response = cv2.filter2D(scaled, cv2.CV_32F, SECOND_DIFFERENCES)[core > 0]
-    return float(np.median(np.abs(response))) / (NORMAL_MAD * GAIN) if response.size else 0.0
-
-
-def _middle(box: Box) -> tuple[slice, slice]:
-    sides = []
-    for start, stop in ((box.top, box.bottom), (box.left, box.right)):
-        first = max(start, (start + stop - CENTRE) // 2)
-        sides.append(slice(first, min(stop, first + CENTRE)))
-    return sides[0], sides[1]
+    return noise_level(image, head) / (high - low) if high > low else 0.0
 
 
 def sharpness(image: FloatArray, head: BoolArray) -> float:

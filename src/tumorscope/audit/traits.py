@@ -76,7 +76,7 @@ def traits(path: str | Path, channel: int | None = None) -> Row:
 
 def _traits(path: Path, channel: int | None) -> Row:
     scan = io.read(path, channel=channel)
-    plane = middle(scan)
+    plane = scan.middle()
     small = _shrunk(plane)
     prepared = PREPARATION.prepare(small)
     found = prepared.crop.mode != "none" or prepared.crop.reason == FULL
@@ -97,18 +97,6 @@ def _traits(path: Path, channel: int | None) -> Row:
         "head": head.tobytes(),
         "around": around(small, prepared).tobytes(),
     }
-
-
-def middle(scan: Scan) -> FloatArray:
-    """The (H, W) slice by which an audit sees a scan: several channels averaged, of a volume the middle slice.
-
-    Examples
-    --------
-    >>> middle(Scan.of(np.arange(12.0).reshape(3, 2, 2))).tolist()
-    [[4.0, 5.0], [6.0, 7.0]]
-    """
-    pixels = scan.pixels.mean(axis=0) if scan.axes[0] == "C" else scan.pixels
-    return np.ascontiguousarray(pixels[pixels.shape[0] // 2] if scan.is_volume else pixels)
 
 
 def pixel_hash(scan: Scan) -> str:

@@ -22,10 +22,10 @@ def prepare(
 ) -> int:
     """Clean, crop and enhance scans into a new folder with a manifest; the originals stay as they are.
 
-    Steps: clean, crop, contrast, bias, denoise, sharpen, musica, skull, resize, cluster-colors,
-    watershed-colors. Without --steps: clean,crop,contrast,musica. Masks are cut and resized with their
-    scans. The same command goes on where it was stopped. Exit code: 0 all well, 2 nothing usable, 3 some
-    scans failed.
+    Steps: clean, crop, contrast, bias, denoise, sharpen, musica, skull, resize, cluster-mask,
+    cluster-colors, watershed-colors. Without --steps: clean,crop,contrast,musica. Masks are cut and
+    resized with their scans. The same command goes on where it was stopped. Exit code: 0 all well,
+    2 nothing usable, 3 some scans failed.
 
     \b
     Examples

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from tumorscope import io
 from tumorscope.datasets import manifest, splits
+from tumorscope.datasets.folder import file_name, settle
 from tumorscope.datasets.sides import TRAIN, refuse_known, training_side
 from tumorscope.datasets.truth import read_mask
 from tumorscope.datasets.variation import Ranges, brighten, draw, move, move_mask
@@ -27,7 +28,6 @@ from tumorscope.scan import FloatArray, Scan
 
 SETTINGS = "augment.json"
 VERSION = 1  # raise when the same settings give other pixels
-LONGEST = 120  # bytes of an id that becomes a file's name as it is; file systems take 255 with all that is added
 
 Progress = Callable[[int, int, str | None], None]
 
@@ -189,12 +189,6 @@ def augment(
     return Augmented(result, len(jobs), drawn, len(made) - drawn, passed, tuple(failed))
 
 
-def file_name(own: str) -> str:
-    """The id itself where it can be a file's name everywhere, otherwise a hash of it."""
-    plain = own.isprintable() and not own.startswith(".") and not set(own) & set('/\\:*?"<>|')
-    return own if plain and len(own.encode()) <= LONGEST else hashlib.sha256(own.encode()).hexdigest()[:24]
-
-
 def _refuse_among(table: pl.DataFrame, place: Path) -> None:
     """Refuse an output folder that a later reading of the originals' folder would take for more originals."""
     for source, rows in table.filter(pl.col("parent_id").is_null()).group_by("source"):
@@ -228,20 +222,13 @@ def _settle(place: Path, ranges: Ranges, seed: int, parents: Mapping[str, Mappin
     rows = sorted([str(row["id"]), *[row[name] for name in columns[1:]]] for row in parents.values())
     digest = hashlib.sha256(json.dumps(rows).encode()).hexdigest()
     note = {"version": VERSION, "seed": seed, "ranges": asdict(ranges), "scans": digest}
-    file = place / SETTINGS
-    if file.is_file():
-        try:
-            there = json.loads(file.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise OutputError(f"{label(file)}: cannot be read ({one_line(error)}); choose another folder") from error
-        if there != note:
-            what = "of other scans" if {**there, "scans": digest} == note else "with other settings"
-            raise OutputError(f"{label(place)}: holds copies made {what}; choose another folder, or remove this one")
-        return
-    if place.is_file() or (place.is_dir() and any(not file.name.startswith(".") for file in place.iterdir())):
-        raise OutputError(f"{label(place)}: exists and holds something else; choose an empty or a new folder")
-    with io.atomic(file) as draft:
-        draft.write_text(json.dumps(note, indent=2), encoding="utf-8")
+
+    def otherwise(there: dict[str, Any]) -> str:
+        return "holds copies made " + (
+            "of other scans" if {**there, "scans": digest} == note else "with other settings"
+        )
+
+    settle(place, SETTINGS, note, otherwise)
 
 
 def _copy(

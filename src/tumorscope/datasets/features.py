@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
-import numpy as np
 import polars as pl
 
 from tumorscope import io
+from tumorscope.datasets.processes import portions
 from tumorscope.datasets.truth import read_mask
 from tumorscope.errors import TumorscopeError
 from tumorscope.imaging.features import NAMES, SIDE, head_features
 from tumorscope.imaging.shape import SHAPE_2D, SHAPE_3D, shape_2d, shape_3d
-from tumorscope.scan import BoolArray, FloatArray, Scan
+from tumorscope.scan import BoolArray, Scan
 
 #: Raise when a feature of the same name gets another value: tables and models of another version are not mixed.
 VERSION = 1
-CHUNK = 8  # scans handed to a worker at once
-AHEAD = 4  # chunks in flight for each worker: memory stays bounded
-FEW = 32  # scans; for fewer no process is started, which takes longer than measuring them
 
 SHAPES = (
     *(f"original_shape2D_{name}" for name in SHAPE_2D),
@@ -76,35 +74,11 @@ def measure(
 
 
 def stream(table: pl.DataFrame, *, side: int = SIDE, shapes: bool = True, workers: int = 1) -> Iterator[Row]:
-    """The rows of `measure` one after the other, so that a table larger than memory can be written as it comes.
-
-    joblib's processes, because threads wait for each other's Python code and OpenCV does not survive a plain fork.
-    """
+    """The rows of `measure` one after the other, so that a table larger than memory can be written as it comes."""
     wanted = [name for name in ("id", "path", "channel", "mask_path") if name in table.columns]
     tasks = list(table.select(wanted).iter_rows(named=True))
-    chunks = [tasks[start : start + CHUNK] for start in range(0, len(tasks), CHUNK)]
-    if workers <= 1 or len(tasks) < FEW:
-        for chunk in chunks:
-            yield from _chunk(chunk, side, shapes)
-        return
-    import joblib
-
-    count = min(workers, len(chunks))
-    pool = joblib.Parallel(count, return_as="generator", batch_size=1, pre_dispatch=AHEAD * count)
-    for rows in pool(joblib.delayed(_chunk_alone)(chunk, side, shapes) for chunk in chunks):
-        yield from rows
-
-
-def _chunk(tasks: Sequence[Row], side: int, shapes: bool) -> list[Row]:
-    return [measure_one(task, side=side, shapes=shapes) for task in tasks]
-
-
-def _chunk_alone(tasks: Sequence[Row], side: int, shapes: bool) -> list[Row]:
-    """`_chunk` in a process of its own, where OpenCV must not start a thread for each core."""
-    import cv2
-
-    cv2.setNumThreads(1)
-    return _chunk(tasks, side, shapes)
+    for part in portions(partial(measure_one, side=side, shapes=shapes), tasks, workers):
+        yield from part
 
 
 def measure_one(row: Mapping[str, Any], *, side: int = SIDE, shapes: bool = True) -> Row:
@@ -120,7 +94,7 @@ def measure_one(row: Mapping[str, Any], *, side: int = SIDE, shapes: bool = True
     own = row.get("id")
     try:
         scan = io.read(row["path"], channel=row.get("channel"))
-        found = head_features(middle(scan), side)
+        found = head_features(scan.middle(), side)
         mask = read_mask(row, scan.shape) if shapes else None
         return {"id": own, "problem": None, **_defined(found), **_shape(mask, scan)}
     except TumorscopeError as error:
@@ -131,20 +105,6 @@ def measure_one(row: Mapping[str, Any], *, side: int = SIDE, shapes: bool = True
         words = " ".join(str(error).split())
         problem = f"{row['path']}: internal error, {type(error).__name__}: {words}; leave the scan out"
         return {"id": own, "problem": problem}
-
-
-def middle(scan: Scan) -> FloatArray:
-    """The (H, W) slice that is measured: several channels averaged, of a volume the middle slice.
-
-    Not the slice with the lesion, which only a scan with a mask could have.
-
-    Examples
-    --------
-    >>> middle(Scan.of(np.arange(12.0).reshape(3, 2, 2))).tolist()
-    [[4.0, 5.0], [6.0, 7.0]]
-    """
-    pixels = scan.pixels.mean(axis=0) if scan.axes[0] == "C" else scan.pixels
-    return np.ascontiguousarray(pixels[pixels.shape[0] // 2] if scan.is_volume else pixels)
 
 
 def _shape(mask: BoolArray | None, scan: Scan) -> Row:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,20 +17,19 @@ import polars as pl
 
 from tumorscope import io
 from tumorscope.datasets import manifest
-from tumorscope.datasets.augment import file_name
 from tumorscope.datasets.facts import sha256
+from tumorscope.datasets.folder import file_name, settle
+from tumorscope.datasets.processes import portions
 from tumorscope.datasets.truth import read_mask
 from tumorscope.errors import DataError, OutputError, ScanError, TumorscopeError
 from tumorscope.imaging import steps as imaging
-from tumorscope.imaging.geometry import Box
+from tumorscope.imaging.intensity import normalize
 from tumorscope.io.decoding import label, one_line
 from tumorscope.scan import Scan
 
 SETTINGS = "prepare.json"
+GUESSED = "kmeans"  # what `mask_source` says of a guess by clusters
 VERSION = 1  # raise when the same settings give other pixels
-CHUNK = 8  # scans handed to a process at once
-AHEAD = 4  # chunks in flight for each process: memory stays bounded
-FEW = 24  # scans; for fewer no process is started, which takes longer than the work
 
 Row = dict[str, Any]
 Progress = Callable[[int, int, str | None], None]
@@ -72,7 +73,8 @@ def prepare(
 
     2-D scans become PNG (8-bit grey, or RGB where the last step colours), volumes become NIfTI in float32 that lies
     where the volume lies. Grey values of 0 to 1 become 0 to 255; where no step brought them there, the head's own
-    percentiles do. Masks are cut and resized with their scans. Each picture hangs on its own scan and the steps alone;
+    percentiles do. Masks are cut and resized with their scans; a scan without one gets the guess of a ``cluster-mask``
+    step, and ``mask_source`` says ``kmeans``. Each picture hangs on its own scan and the steps alone;
     a killed run goes on where it stopped.
 
     Parameters
@@ -106,7 +108,9 @@ def prepare(
     rows: list[Row] = []
     failed: list[str] = []
     kept = 0
-    for done, (row, was_there, error) in enumerate(_results(jobs, values, str(place), key, workers), 1):
+    work = partial(_prepared, steps=chosen, place=place, key=key)
+    results = itertools.chain.from_iterable(portions(work, jobs, workers))
+    for done, (row, was_there, error) in enumerate(results, 1):
         if error is None:
             rows.append(row)
             kept += was_there
@@ -126,47 +130,7 @@ def _settle(place: Path, settings: dict[str, Any], table: pl.DataFrame) -> None:
     for path in table["path"].to_list():
         if Path(os.path.abspath(path)).is_relative_to(place):
             raise OutputError(f"{label(place)}: holds the scan {label(path)}; originals stay untouched, choose another")
-    file = place / SETTINGS
-    if file.is_file():
-        try:
-            there = json.loads(file.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise OutputError(f"{label(file)}: cannot be read ({one_line(error)}); choose another folder") from error
-        if there != settings:
-            raise OutputError(f"{label(place)}: was prepared by other steps; choose another folder, or remove this one")
-        return
-    if place.is_file() or (place.is_dir() and any(not name.startswith(".") for name in os.listdir(place))):
-        raise OutputError(f"{label(place)}: exists and holds something else; choose an empty or a new folder")
-    with io.atomic(file) as draft:
-        draft.write_text(json.dumps(settings, indent=2), encoding="utf-8")
-
-
-def _results(
-    jobs: Sequence[tuple[Row, str]], steps: list[Row], place: str, key: str, workers: int
-) -> Iterator[tuple[Row, bool, str | None]]:
-    """What became of each job, in order."""
-    if workers <= 1 or len(jobs) < FEW:
-        for job in jobs:
-            yield _prepared(job, _steps(steps), Path(place), key)
-        return
-    import joblib
-
-    chunks = [jobs[start : start + CHUNK] for start in range(0, len(jobs), CHUNK)]
-    pool = joblib.Parallel(workers, return_as="generator", batch_size=1, pre_dispatch=AHEAD * workers)
-    for done in pool(joblib.delayed(_chunk)(chunk, steps, place, key) for chunk in chunks):
-        yield from done
-
-
-def _chunk(jobs: Sequence[tuple[Row, str]], steps: list[Row], place: str, key: str) -> list[Any]:
-    """Several jobs in a process of its own, where OpenCV must not start a thread for each core."""
-    import cv2
-
-    cv2.setNumThreads(1)
-    return [_prepared(job, _steps(steps), Path(place), key) for job in jobs]
-
-
-def _steps(values: list[Row]) -> tuple[imaging.Step, ...]:
-    return tuple(imaging.step(one) for one in values)
+    settle(place, SETTINGS, settings, lambda there: "was prepared by other steps")
 
 
 def _prepared(
@@ -197,7 +161,7 @@ def _own_key(row: Row, key: str) -> str:
     path = Path(row["path"])
     if not path.exists():
         raise ScanError(f"{label(path)}: there is no such file; check the path")
-    content = row["sha256"] or sha256(sorted(path.iterdir()) if path.is_dir() else [path])
+    content = sha256(sorted(path.iterdir()) if path.is_dir() else [path])  # a manifest's may be of an older file
     mask = sha256([Path(row["mask_path"])]) if row["mask_path"] else None
     return hashlib.sha256(json.dumps([key, content, row["channel"], mask]).encode()).hexdigest()
 
@@ -227,43 +191,45 @@ def _made(row: Row, name: str, steps: Sequence[imaging.Step], place: Path) -> Ro
         scan = scan.channel(0) if scan.pixels.shape[0] == 1 else _grey(scan)
     lesion = read_mask(row, scan.shape)
     if scan.is_volume:
-        return _made_volume(scan, lesion, name, steps, place)
+        return _made_volume(row, scan, lesion, name, steps, place)
     picture = imaging.run(scan.pixels, steps)
     shown = picture.colors if picture.colors is not None else _eight_bits(picture)
     file = place / "images" / f"{name}.png"
     io.write_image(file, shown)
-    mask_path = None
-    if lesion is not None:
-        mask_path = f"masks/{name}.png"
-        io.write_image(place / mask_path, picture.with_mask(lesion).astype(np.uint8) * np.uint8(255))
+    mask = picture.guess if lesion is None else picture.with_mask(lesion)
+    if mask is not None:
+        io.write_image(place / "masks" / f"{name}.png", mask.astype(np.uint8) * np.uint8(255))
     facts = {"width": int(shown.shape[1]), "height": int(shown.shape[0]), "sha256": sha256([file])}
-    return {"path": f"images/{name}.png", "mask_path": mask_path, **facts, "prepared": "; ".join(picture.notes)}
+    return {**_paths(row, f"{name}.png", mask, lesion), **facts, "prepared": "; ".join(picture.notes)}
 
 
-def _made_volume(scan: Scan, lesion: Any, name: str, steps: Sequence[imaging.Step], place: Path) -> Row:
+def _paths(row: Row, name: str, mask: Any, lesion: Any) -> Row:
+    """Where a picture and its mask lie, and who drew the mask."""
+    source = GUESSED if lesion is None else row["mask_source"]
+    return {
+        "path": f"images/{name}",
+        "mask_path": None if mask is None else f"masks/{name}",
+        "mask_source": None if mask is None else source,
+    }
+
+
+def _made_volume(row: Row, scan: Scan, lesion: Any, name: str, steps: Sequence[imaging.Step], place: Path) -> Row:
     pictures = imaging.run_volume(scan.pixels, steps)
     box = pictures[0].box
     file = place / "images" / f"{name}.nii.gz"
     corner = (0, box.top, box.left)
     io.write_volume(file, np.stack([one.pixels for one in pictures]), scan, corner)
-    mask_path = None
-    if lesion is not None:
-        mask_path = f"masks/{name}.nii.gz"
-        cut = np.stack([_cut(box, plane) for plane in lesion])
-        io.write_volume(place / mask_path, cut.astype(np.float32), scan, corner)
+    planes: list[Any] = [one.guess for one in pictures] if lesion is None else [box.cut(plane) for plane in lesion]
+    mask = None if planes[0] is None else np.stack(planes)
+    if mask is not None:
+        io.write_volume(place / "masks" / f"{name}.nii.gz", mask.astype(np.float32), scan, corner)
     notes = "; ".join(dict.fromkeys(note for one in pictures for note in one.notes))
     facts = {"width": box.shape[1], "height": box.shape[0], "sha256": sha256([file])}
-    return {"path": f"images/{name}.nii.gz", "mask_path": mask_path, **facts, "prepared": notes}
-
-
-def _cut(box: Box, plane: Any) -> Any:
-    return box.cut(plane)
+    return {**_paths(row, f"{name}.nii.gz", mask, lesion), **facts, "prepared": notes}
 
 
 def _grey(scan: Scan) -> Scan:
     """A colour scan as one channel of their mean; several sequences in one file need a choice."""
-    from dataclasses import replace
-
     if scan.pixels.shape[0] != 3:
         count = scan.pixels.shape[0]
         raise DataError(
@@ -276,5 +242,5 @@ def _eight_bits(picture: imaging.Picture) -> Any:
     """(H, W) uint8 of a grey picture; brought to 0…1 where no step did."""
     pixels = picture.pixels
     if pixels.min() < 0 or pixels.max() > 1:
-        pixels = imaging.normalize(pixels, where=picture.head if picture.head.any() else None)
+        pixels = normalize(pixels, where=picture.head if picture.head.any() else None)
     return np.rint(pixels * 255).astype(np.uint8)

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumorscope.errors import MissingExtra, ScanError, look_up
-from tumorscope.imaging.denoise import foreground
 from tumorscope.imaging.intensity import as_mask, as_plane, percentiles
+from tumorscope.imaging.noise import foreground
 from tumorscope.scan import BoolArray, FloatArray
 
 METHODS = ("quick", "n4")

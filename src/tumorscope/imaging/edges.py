@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumorscope.errors import ScanError
-from tumorscope.imaging.denoise import noise_level
 from tumorscope.imaging.head import otsu, to_grey
 from tumorscope.imaging.intensity import as_plane
+from tumorscope.imaging.noise import noise_level
 from tumorscope.scan import BoolArray, FloatArray
 
 LOW_SHARE = 0.4  # of the high threshold; Canny advises a third to a half

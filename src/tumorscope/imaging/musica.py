@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumorscope.errors import ScanError, look_up
-from tumorscope.imaging.denoise import FOREGROUND, NORMAL_MAD, mixed_differences
 from tumorscope.imaging.head import grey_range
 from tumorscope.imaging.intensity import as_plane
+from tumorscope.imaging.noise import FOREGROUND, NORMAL_MAD, mixed_differences
 from tumorscope.scan import FloatArray
 
 FORMS = ("vuylsteke", "reference", "dippel")

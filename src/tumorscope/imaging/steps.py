@@ -35,6 +35,8 @@ class Picture:
         RGB, once a step coloured it. No grey step may follow.
     letterbox : Letterbox or None
         How the picture became a square, once `Resize` ran.
+    guess : (H, W) bool array or None
+        A guess at a lesion, once `ClusterMask` ran.
     notes : tuple of str
         What the steps found, one sentence each.
     """
@@ -44,6 +46,7 @@ class Picture:
     box: Box
     colors: NDArray[np.uint8] | None = None
     letterbox: Letterbox | None = None
+    guess: BoolArray | None = None
     notes: tuple[str, ...] = ()
 
     @classmethod
@@ -57,7 +60,7 @@ class Picture:
         cut = np.ascontiguousarray(self.box.cut(mask))
         if self.letterbox is None:
             return cut
-        return self.letterbox.apply(cut.astype(np.uint8), "nearest", fill=0).astype(bool)
+        return _in_square(cut, self.letterbox)
 
 
 class Step(BaseModel):
@@ -105,6 +108,7 @@ class Crop(Step):
                 picture,
                 pixels=np.ascontiguousarray(box.cut(picture.pixels)),
                 head=np.ascontiguousarray(box.cut(crop.head)),
+                guess=None if picture.guess is None else np.ascontiguousarray(box.cut(picture.guess)),
                 box=_within(picture.box, box),
                 notes=(*picture.notes, crop.reason),
             )
@@ -208,9 +212,24 @@ class Resize(Step):
 
     def apply(self, picture: Picture) -> Picture:  # noqa: D102
         letterbox = Letterbox.fit(picture.pixels.shape, self.size)
-        head = letterbox.apply(picture.head.astype(np.uint8), "nearest", fill=0).astype(bool)
+        head = _in_square(picture.head, letterbox)
+        guess = None if picture.guess is None else _in_square(picture.guess, letterbox)
         pixels = letterbox.apply(picture.pixels, "area", fill=float(picture.pixels.min()))
-        return replace(picture, pixels=pixels, head=head, letterbox=letterbox)
+        return replace(picture, pixels=pixels, head=head, guess=guess, letterbox=letterbox)
+
+
+class ClusterMask(Step):
+    """A guess at a lesion for scans without a mask: the most salient part of the brightest or darkest cluster."""
+
+    step: Literal["cluster-mask"] = "cluster-mask"
+    clusters: int = Field(3, ge=2, le=20, description="number of clusters of grey values")
+    bright: bool = Field(True, description="the brightest cluster, not the darkest")
+
+    def apply(self, picture: Picture) -> Picture:  # noqa: D102
+        from tumorscope.imaging.cluster_candidates import candidate_mask
+
+        guess = candidate_mask(picture.pixels, picture.head, k=self.clusters, bright=self.bright)
+        return replace(picture, guess=guess)
 
 
 class ClusterColors(Step):
@@ -242,13 +261,25 @@ class WatershedColors(Step):
 
 
 AnyStep = Annotated[
-    Clean | Crop | Contrast | Bias | Denoise | Sharpen | Musica | Skull | Resize | ClusterColors | WatershedColors,
+    Clean
+    | Crop
+    | Contrast
+    | Bias
+    | Denoise
+    | Sharpen
+    | Musica
+    | Skull
+    | Resize
+    | ClusterMask
+    | ClusterColors
+    | WatershedColors,
     Field(discriminator="step"),
 ]
 STEPS: dict[str, type[Step]] = {
     kind.model_fields["step"].default: kind
     for kind in (
-        Clean, Crop, Contrast, Bias, Denoise, Sharpen, Musica, Skull, Resize, ClusterColors, WatershedColors
+        Clean, Crop, Contrast, Bias, Denoise, Sharpen, Musica, Skull, Resize, ClusterMask, ClusterColors,
+        WatershedColors,
     )
 }  # fmt: skip
 """Every step by its name."""
@@ -374,6 +405,11 @@ def _within(outer: Box, inner: Box) -> Box:
     return Box(
         outer.top + inner.top, outer.left + inner.left, outer.top + inner.bottom, outer.left + inner.right
     )  # fmt: skip
+
+
+def _in_square(mask: BoolArray, letterbox: Letterbox) -> BoolArray:
+    """A mask brought to the square that its picture was brought to."""
+    return letterbox.apply(mask.astype(np.uint8), "nearest", fill=0).astype(bool)
 
 
 def _range(pixels: FloatArray) -> tuple[float, float]:

@@ -159,12 +159,13 @@ class Predictor:
         outputs = self.bundle.run(prepared.pixels[None])
         probability = float(metadata.calibration.probability(outputs.mask, outputs.score)[0])
         pixels = _on_grid(outputs.mask[0], prepared)
+        mask = np.zeros(scan.shape, bool)
         limits = metadata.thresholds
-        strength = float(metadata.calibration.strength(outputs.mask)[0])
-        smallest = limits.min_area_fraction * float(prepared.head.sum())
-        mask = lesions(pixels, mask=limits.mask * strength, seed=limits.mask_seed * strength, min_size=smallest)
-        if not limits.outlined(probability, concentration(pixels, mask)):
-            mask = np.zeros(scan.shape, bool)
+        if self.decide(probability) != "no_tumor":
+            strength = float(metadata.calibration.strength(outputs.mask)[0])
+            smallest = limits.min_area_fraction * float(prepared.head.sum())
+            found = lesions(pixels, mask=limits.mask * strength, seed=limits.mask_seed * strength, min_size=smallest)
+            mask |= found & limits.outlined(probability, concentration(pixels, found))
         notes = (*prepared.findings, f"crop: {prepared.crop.mode}, {prepared.crop.reason}")
         return self._answer(scan, probability, judged, mask, pixels, notes)
 
@@ -193,17 +194,18 @@ class Predictor:
                 findings.update(dict.fromkeys(one.findings))
         smooth = smooth_slices(own)
         probability = float(np.nanmax(smooth))
+        mask = np.zeros(scan.shape, bool)
         limits = metadata.thresholds
-        mask = lesions(
-            pixels,
-            mask=limits.mask * strength,
-            seed=limits.mask_seed * strength,
-            head=(np.nan_to_num(smooth, nan=-1.0) >= limits.no_tumor)[:, None, None],
-            min_size=limits.min_area_fraction * largest_head,
-            single_slice_seed=0.5 * (1.0 + limits.mask_seed) * strength,
-        )
-        if not limits.outlined(probability, concentration(pixels, mask)):
-            mask = np.zeros(scan.shape, bool)
+        if self.decide(probability) != "no_tumor":
+            found = lesions(
+                pixels,
+                mask=limits.mask * strength,
+                seed=limits.mask_seed * strength,
+                head=(np.nan_to_num(smooth, nan=-1.0) >= limits.no_tumor)[:, None, None],
+                min_size=limits.min_area_fraction * largest_head,
+                single_slice_seed=0.5 * (1.0 + limits.mask_seed) * strength,
+            )
+            mask |= found & limits.outlined(probability, concentration(pixels, found))
         blank = scan.shape[0] - len(planes)
         skipped = (f"{blank} of {scan.shape[0]} slices are blank and were skipped",) if blank else ()
         answer = self._answer(scan, probability, judged, mask, pixels, (*findings, *skipped))

@@ -6,7 +6,6 @@ import json
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -18,6 +17,7 @@ from tumorscope.evaluation.paired import PairedTests, compare_models
 from tumorscope.evaluation.predictions import Predictions
 from tumorscope.io import atomic
 from tumorscope.report import reference
+from tumorscope.report.charts import chart, drawn
 from tumorscope.report.document import Figure, Section, Table, write_document
 from tumorscope.report.evaluation import truth_of
 
@@ -153,13 +153,14 @@ def _curves(found: dict[str, Evaluation]) -> list[Section]:
     curves = {name: one.roc for name, one in found.items() if one.roc is not None}
     if not curves:
         return []
-    figure, axis = _plot(5.4, 4.4)
+    figure, axes = chart(5.4, 4.4)
+    axis = axes[0, 0]
     for name, roc in curves.items():
         axis.plot(1 - roc.specificity, roc.sensitivity, drawstyle="steps-post", label=name, linewidth=1.5)
     axis.plot((0, 1), (0, 1), color="0.7", linestyle=":")
     axis.set(xlabel="false alarms", ylabel="found", xlim=(0, 1), ylim=(0, 1.01))
     axis.legend(fontsize=8)
-    return [Section("Curves", ["The same scans, every threshold"], (), [Figure(_drawn(figure), "ROC of each model")])]
+    return [Section("Curves", ["The same scans, every threshold"], (), [Figure(drawn(figure), "ROC of each model")])]
 
 
 def _learning(names: list[str], subjects: list[str | Path]) -> list[Section]:
@@ -170,16 +171,17 @@ def _learning(names: list[str], subjects: list[str | Path]) -> list[Section]:
         if (Path(one) / "metrics.csv").is_file()
     }
     tables = {name: table for name, table in tables.items() if "epoch" in table.columns}
-    drawn = [key for key in LEARNING if any(key in table.columns for table in tables.values())]
+    keys = [key for key in LEARNING if any(key in table.columns for table in tables.values())]
     figures = []
-    for key in drawn:
-        figure, axis = _plot(5.4, 3.2)
+    for key in keys:
+        figure, axes = chart(5.4, 3.2)
+        axis = axes[0, 0]
         for name, table in tables.items():
             if key in table.columns:
                 axis.plot(table["epoch"], table[key], label=name, linewidth=1.5)
         axis.set(xlabel="epoch", ylabel=key.replace("_", " "))
         axis.legend(fontsize=8)
-        figures.append(Figure(_drawn(figure), f"{key.replace('_', ' ')} by epoch"))
+        figures.append(Figure(drawn(figure), f"{key.replace('_', ' ')} by epoch"))
     return [Section("Learning curves", ["As far as the runs kept them"], (), figures)] if figures else []
 
 
@@ -189,17 +191,3 @@ def _reference() -> Section:
         Table(reference.COLUMNS, reference.SEGMENTERS, "The reference's segmenters, scored by pixel"),
     ]
     return Section("Beside the reference", [reference.WHY, reference.WHY_MASKS], tables)
-
-
-def _plot(width: float, height: float) -> tuple[Any, Any]:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure as Plot
-
-    figure = Plot(figsize=(width, height), dpi=100, layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure, figure.subplots()
-
-
-def _drawn(figure: Any) -> Any:
-    figure.canvas.draw()
-    return np.ascontiguousarray(np.asarray(figure.canvas.buffer_rgba())[..., :3])

@@ -12,11 +12,12 @@ import polars as pl
 from tumorscope.evaluation.evaluate import Evaluation
 from tumorscope.evaluation.mask_summary import MaskSummary
 from tumorscope.io import atomic
+from tumorscope.report.charts import chart, drawn
 from tumorscope.report.document import Figure, Section, Table, write_document
 
 MAIN = ("roc_auc", "balanced_accuracy", "sensitivity", "specificity", "macro_f1", "accuracy")
 LEAD = 3  # metrics named at the top
-SIZE, DPI = (4.2, 3.8), 100  # inches; dots per inch
+SIZE = (4.2, 3.8)  # inches
 
 
 def write_evaluation(
@@ -114,34 +115,22 @@ def _masks(masks: MaskSummary | None) -> list[Section]:
 
 
 def _line(x: Any, y: Any, across: str, up: str) -> Any:
-    figure, axis = _square()
+    figure, axes = chart(*SIZE)
+    axis = axes[0, 0]
     axis.plot(x, y, color="#1d4ed8", linewidth=1.8, drawstyle="steps-post")
     axis.plot((0, 1), (0, 1), color="0.7", linestyle=":")
     axis.set(xlabel=across, ylabel=up, xlim=(0, 1), ylim=(0, 1.01))
-    return _drawn(figure)
+    return drawn(figure)
 
 
 def _diagram(one: Any) -> Any:
-    figure, axis = _square()
+    figure, axes = chart(*SIZE)
+    axis = axes[0, 0]
     axis.plot((0, 1), (0, 1), color="0.7", linestyle=":")
     ends = np.maximum(np.stack([one.observed - one.low, one.high - one.observed]), 0)
     axis.errorbar(one.stated, one.observed, yerr=ends, fmt="o", color="#1d4ed8", markersize=4, linewidth=1)
     axis.set(xlabel="stated probability", ylabel="came true", xlim=(0, 1), ylim=(0, 1.01))
-    return _drawn(figure)
-
-
-def _square() -> tuple[Any, Any]:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure as Plot
-
-    figure = Plot(figsize=SIZE, dpi=DPI, layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure, figure.subplots()
-
-
-def _drawn(figure: Any) -> Any:
-    figure.canvas.draw()
-    return np.ascontiguousarray(np.asarray(figure.canvas.buffer_rgba())[..., :3])
+    return drawn(figure)
 
 
 def truth_of(table: pl.DataFrame) -> pl.DataFrame:

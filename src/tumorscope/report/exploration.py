@@ -4,22 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
+import cv2
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from tumorscope.imaging import histogram, steps
 from tumorscope.imaging.cluster_sweep import Sweep
-from tumorscope.imaging.denoise import denoise, foreground
+from tumorscope.imaging.denoise import denoise
 from tumorscope.imaging.edges import canny, sobel
 from tumorscope.imaging.intensity_clusters import intensity_clusters
 from tumorscope.imaging.musica import musica
+from tumorscope.imaging.noise import foreground
 from tumorscope.imaging.palettes import colored, palette
 from tumorscope.imaging.regions import region_colors, superpixels, watershed
 from tumorscope.imaging.skull import brain_mask
 from tumorscope.imaging.symmetry import midline
+from tumorscope.report.charts import chart, drawn
 from tumorscope.report.figures import contact_sheet
 from tumorscope.scan import FloatArray
 
@@ -27,8 +29,7 @@ Image = NDArray[np.uint8]
 BATCH = 10  # scans in one figure of distributions
 COLORS = (4, 9, 10)  # numbers of clusters that are shown in colour
 TILE = 150  # px
-CHART = (9.0, 3.2)  # inches
-DPI = 100
+WIDTH = 9.0  # inches, of the chart of features
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ def distributions(samples: Sequence[Sample]) -> list[Image]:
     figures = []
     for start in range(0, len(samples), BATCH):
         part = samples[start : start + BATCH]
-        figure, axes = _axes(len(part), 3, (7.5, 1.9 * len(part)))
+        figure, axes = chart(7.5, 1.9 * len(part), len(part), 3)
         for row, one in zip(axes, part, strict=True):
             row[0].imshow(one.image, cmap="gray")
             row[1].imshow(one.head, cmap="gray")
@@ -65,7 +66,7 @@ def distributions(samples: Sequence[Sample]) -> list[Image]:
             row[2].tick_params(labelsize=7)
         axes[0][2].legend(fontsize=7, loc="lower right")
         axes[-1][2].set_xlabel("grey value, share of the range", fontsize=8)
-        figures.append(_drawn(figure))
+        figures.append(drawn(figure))
     return figures
 
 
@@ -77,7 +78,7 @@ def sweep_curves(found: Sweep) -> Image:
         ("silhouette", "silhouette", found.suggestion.silhouette),
         ("calinski_harabasz", "Calinski–Harabasz", found.suggestion.calinski_harabasz),
     )
-    figure, axes = _axes(1, len(panels), (13, 3.2))
+    figure, axes = chart(13, 3.2, 1, len(panels))
     for axis, (name, title, suggested) in zip(axes[0], panels, strict=True):
         values = getattr(found, name)
         axis.plot(found.ks, values.T, color="0.75", linewidth=0.7)
@@ -87,7 +88,7 @@ def sweep_curves(found: Sweep) -> Image:
             axis.legend(fontsize=8)
         axis.set_title(title, fontsize=10)
         axis.set_xlabel("k")
-    return _drawn(figure)
+    return drawn(figure)
 
 
 def clusters(samples: Sequence[Sample], k: int) -> Image:
@@ -152,7 +153,7 @@ def regions(samples: Sequence[Sample]) -> Image:
 def feature_chart(table: pl.DataFrame, names: Sequence[str], label: pl.Series) -> Image:
     """Each of the features as a strip of points by label, in units of its own spread."""
     classes = sorted(label.drop_nulls().unique().to_list(), key=str) or [None]
-    figure, axes = _axes(1, 1, (CHART[0], 0.42 * len(names) + 1))
+    figure, axes = chart(WIDTH, 0.42 * len(names) + 1)
     axis = axes[0][0]
     rng = np.random.default_rng(0)
     for place, name in enumerate(names):
@@ -169,29 +170,12 @@ def feature_chart(table: pl.DataFrame, names: Sequence[str], label: pl.Series) -
     axis.set_xlim(-4, 4)
     if classes != [None]:
         axis.legend(fontsize=8, markerscale=3)
-    return _drawn(figure)
+    return drawn(figure)
 
 
 def _outlined(plane: FloatArray, mask: NDArray) -> Image:
     """The picture with the outline of a mask in orange."""
-    import cv2
-
     picture = np.repeat((np.clip(plane, 0, 1) * 255).astype(np.uint8)[..., None], 3, axis=2)
     contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     cv2.drawContours(picture, contours, -1, (255, 140, 0), max(1, min(plane.shape) // 160))
     return picture
-
-
-def _axes(rows: int, columns: int, size: tuple[float, float]) -> tuple[Any, Any]:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=size, dpi=DPI, layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure, figure.subplots(rows, columns, squeeze=False)
-
-
-def _drawn(figure: Any) -> Image:
-    """A Matplotlib figure as (H, W, 3) uint8."""
-    figure.canvas.draw()
-    return np.ascontiguousarray(np.asarray(figure.canvas.buffer_rgba())[..., :3])

@@ -127,7 +127,7 @@ def drawn(table: pl.DataFrame, count: int, seed: int, progress: Progress) -> lis
         progress("reading the sample", len(samples), count)
         try:
             scan = io.read(row["path"], channel=row["channel"])
-            samples.append(Sample.of(row["id"], features.middle(scan)))
+            samples.append(Sample.of(row["id"], scan.middle()))
         except TumorscopeError as error:
             problem = str(error)
     if not samples:

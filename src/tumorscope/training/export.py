@@ -127,8 +127,17 @@ def to_onnx(network: DetectorSegmenter, size: int, *, half: bool = True) -> onnx
         )
         assert program is not None
         program.save(str(path))
-        model = onnx.load(str(path))
+        model = without_traces(onnx.load(str(path)))
     return store_half(model) if half else model
+
+
+def without_traces(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The model without what the exporter notes of its making: source lines and folders of this machine."""
+    graph = model.graph
+    for part in (graph, *graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
+        part.doc_string = ""
+        del part.metadata_props[:]
+    return model
 
 
 def store_half(model: onnx.ModelProto) -> onnx.ModelProto:
