@@ -12,15 +12,17 @@ import numpy as np
 import polars as pl
 import pytest
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from tumorscope.datasets import manifest, phantom
 from tumorscope.errors import BundleError, DataError, OutputError, RecipeError
+from tumorscope.evaluation.evaluate import evaluate_predictions
+from tumorscope.evaluation.predictions import Predictions
 from tumorscope.training import recipe as recipes
-from tumorscope.training.classical import Data, columns_of, held_out, train
+from tumorscope.training.classical import Data, columns_of, held_out, out_of_fold, train
 from tumorscope.training.classical_model import ClassicalModel, fit, predict
-from tumorscope.training.classical_scores import scores
 from tumorscope.training.recipe import Classical, Classifier
 
 FILES = {
@@ -63,20 +65,27 @@ class TestRun:
 
     def test_every_scan_was_held_out_with_its_group(self, run: Path) -> None:
         table = pl.read_parquet(run / "predictions.parquet")
-        assert table.height == 24 and table["fold"].null_count() == 0
-        assert table.group_by("group").agg(pl.col("fold").n_unique())["fold"].to_list() == [1] * 12
-        assert table.select(pl.sum_horizontal("probability_0", "probability_1")).to_series().to_list() == pytest.approx(
-            [1.0] * 24
-        )
+        assert table.height == 2 * 24 and table["fold"].null_count() == 0
+        folds = table.group_by("repeat", "group").agg(pl.col("fold").n_unique())["fold"]
+        assert folds.to_list() == [1] * 2 * 12
+        first, second = (table.filter(pl.col("repeat") == number).sort("id") for number in (0, 1))
+        assert first["id"].to_list() == second["id"].to_list() and first["fold"].to_list() != second["fold"].to_list()
 
     def test_the_metrics_are_those_of_the_predictions_within_their_intervals(self, run: Path) -> None:
         found = json.loads((run / "metrics.json").read_text())
         assert found["failed"] == 1
         figures = found["cross_validation"]
-        assert (figures["scans"], figures["groups"], figures["accuracy_of_the_larger_class"]) == (24, 12, 0.5)
-        for name in ("accuracy", "balanced_accuracy", "auc", "sensitivity", "specificity", "brier"):
-            assert figures[name]["low"] <= figures[name]["value"] <= figures[name]["high"]
-        assert figures["auc"]["value"] > 0.5
+        assert (figures["scans"], figures["groups"]) == (24, 12)
+        told = {one["metric"]: one for one in figures["metrics"]}
+        assert told["accuracy"]["trivial"] == 0.5
+        for name in ("accuracy", "balanced_accuracy", "roc_auc", "sensitivity", "specificity"):
+            assert told[name]["low"] <= told[name]["value"] <= told[name]["high"]
+        table = pl.read_parquet(run / "predictions.parquet")
+        own = [
+            roc_auc_score(part["label"], part["probability"])
+            for part in table.partition_by("repeat", maintain_order=True)
+        ]
+        assert told["roc_auc"]["value"] == pytest.approx(np.mean(own), abs=1e-3) and told["roc_auc"]["value"] > 0.5
 
     def test_the_broken_scan_has_a_line(self, run: Path) -> None:
         table = pl.read_parquet(run / "features.parquet").filter(pl.col("problem").is_not_null())
@@ -109,6 +118,9 @@ class TestRun:
         folder = train(quick(), [tmp_path / "split.parquet"], tmp_path / "run")
         found = json.loads((folder / "metrics.json").read_text())
         assert found["test"]["scans"] == 4 and found["cross_validation"]["scans"] == 18
+        tested = pl.read_parquet(folder / "test_predictions.parquet")
+        assert set(tested["group"]) == {"0-0", "1-0"} and set(tested["split"]) == {"test"}
+        assert not set(tested["id"]) & set(pl.read_parquet(folder / "predictions.parquet")["id"])
         model = ClassicalModel.load(folder / "model.json")
         hashes = {row["sha256"][:16]: row["split"] for row in manifest.read(folder / "manifest.parquet").to_dicts()}
         assert {hashes[one] for one in model.scan_hashes} == {"train"}
@@ -157,8 +169,8 @@ def test_labels_dealt_at_random_are_not_predicted_from_copies() -> None:
     folds = data.folds(loaded)
     assert len(folds) == 2 and not np.array_equal(folds[0], folds[1])
     chances = np.stack([held_out(loaded, data, fold, 0) for fold in folds])
-    found = scores(truth, chances, family, rounds=20)
-    assert 0.3 < found["auc"]["value"] < 0.7
+    found = evaluate_predictions(Predictions.of(out_of_fold(data, folds, chances)), rounds=20)
+    assert found.groups == 60 and 0.3 < found["roc_auc"].interval.value < 0.7
     own = table.with_columns(fold=pl.Series(family % 4))
     given = Data(own, values, data.names, truth, (0, 1), ("no", "yes"), family, whole).folds(loaded)
     assert len(given) == 1 and given[0].tolist() == (family % 4).tolist()  # the manifest's own folds
@@ -241,26 +253,20 @@ class TestModel:
             fit(values, truth % 2, family, Classifier(), names="abcd", labels=range(3), label_names=names)  # type: ignore[call-arg]
 
 
-class TestScores:
-    def test_divisions_are_scored_one_by_one(self) -> None:
-        truth = np.array([0, 0, 1, 1])
-        right, wrong = np.eye(2)[truth], np.eye(2)[1 - truth]
-        found = scores(truth, np.stack([right, wrong]), np.arange(4), rounds=20)
-        assert found["accuracy"]["value"] == found["auc"]["value"] == 0.5
-        assert found["brier"]["value"] == 0.5
-
-    def test_rows_in_no_fold_do_not_count(self) -> None:
-        truth = np.array([0, 1, 1, 0])
-        chances = np.stack([np.eye(2)[truth]] * 2).astype(float)
-        chances[:, 0] = np.nan
-        chances[1, 1] = np.nan
-        found = scores(truth, chances, np.arange(4), rounds=20)
-        assert found["scans"] == 3 and found["accuracy"]["value"] == 1
-
-    def test_three_classes_have_no_auc(self) -> None:
-        found = scores(np.arange(9) % 3, np.stack([np.eye(3)[np.arange(9) % 3]]), np.arange(9), rounds=20)
-        assert "auc" not in found and found["balanced_accuracy"]["value"] == 1
-        assert found["balanced_accuracy_without_skill"] == pytest.approx(1 / 3)
+class TestPredictions:
+    def test_rows_in_no_fold_are_not_told_and_several_classes_go_by_name(self) -> None:
+        table = pl.DataFrame({"id": list("abcdef"), "group": list("uvwxyz"), "source": ["made"] * 6})
+        truth = np.array([0, 1, 2, 0, 1, 2])
+        whole = np.ones(6, bool)
+        data = Data(table, np.zeros((6, 1)), ["f"], truth, (1, 2, 3), ("one", "two", "three"), np.arange(6), whole)
+        chances = np.stack([np.eye(3)[truth], np.eye(3)[truth[::-1]]])
+        told = out_of_fold(data, [np.array([0, 0, 1, 1, -1, 0]), np.array([1, 1, 0, 0, 0, 1])], chances)
+        assert told.height == 11 and "e" not in told.filter(pl.col("repeat") == 0)["id"].to_list()
+        given = Predictions.of(told)
+        assert given.classes == ("one", "two", "three")
+        first = given.only(given.repeats()[0])
+        assert np.array_equal(first.decisions(), first.truth)
+        assert evaluate_predictions(given, rounds=20)["accuracy"].interval.value == pytest.approx((1 + 2 / 6) / 2)
 
 
 class TestRecipe:

@@ -11,6 +11,8 @@ import typer
 
 from tumorscope.cli._console import answer, answer_json
 
+SHOWN = ("accuracy", "balanced_accuracy", "roc_auc", "macro_roc_auc")
+
 if TYPE_CHECKING:
     from tumorscope.training.recipe import Classical
 
@@ -85,10 +87,9 @@ def _classical(recipe: Classical, data: list[str], out: Path, resume: bool, as_j
 def _figures(found: dict) -> str:
     """The figures that matter, with their intervals."""
     parts = [f"{found['scans']} scans in {found['groups']} groups"]
-    for name in ("accuracy", "balanced_accuracy", "auc"):
-        figure = found.get(name)
-        if figure and figure["value"] is not None:
-            between = "" if figure["low"] is None else f" [{figure['low']:.3f}, {figure['high']:.3f}]"
-            parts.append(f"{name.replace('_', ' ')} {figure['value']:.3f}{between}")
-    parts.append(f"always guessing the larger class {found['accuracy_of_the_larger_class']:.3f}")
+    for one in found["metrics"]:
+        if one["metric"] in SHOWN and one["value"] is not None:
+            between = "" if one["low"] is None else f" [{one['low']:.3f}, {one['high']:.3f}]"
+            skill = "" if one["trivial"] is None else f" (without skill {one['trivial']:.3f})"
+            parts.append(f"{one['title']} {one['value']:.3f}{between}{skill}")
     return "; ".join(parts)

@@ -21,9 +21,10 @@ from tumorscope._version import __version__
 from tumorscope.datasets import features, manifest, splits
 from tumorscope.datasets.families import families
 from tumorscope.errors import DataError, OutputError, RecipeError, look_up
+from tumorscope.evaluation.evaluate import evaluate_predictions
+from tumorscope.evaluation.predictions import Predictions
 from tumorscope.imaging.features import NAMES
 from tumorscope.training.classical_model import HASH, ClassicalModel, fit, matrix
-from tumorscope.training.classical_scores import Chances, scores
 from tumorscope.training.recipe import Classical
 
 GROUPS = (
@@ -39,7 +40,12 @@ GROUPS = (
     "midline",
 )
 MODEL = "model.json"
+PREDICTIONS, TESTED = "predictions.parquet", "test_predictions.parquet"
+#: Columns of the manifest that an evaluation groups and slices by.
+KEPT = ("id", "path", "group", "patient", "case", "parent_id", "source", "plane", "sequence", "tumor_type", "split")
+BINARY = (0, 1)  # labels of none and tumour
 
+Chances = NDArray[np.float64]
 Progress = Callable[[int, int, str | None], None]
 
 
@@ -59,7 +65,8 @@ def train(
     are left out.
 
     The folder holds ``recipe.json, manifest.parquet, features.parquet, predictions.parquet, metrics.json, model.json,
-    provenance.json``. A scan that cannot be measured keeps its row in ``features.parquet`` with its ``problem``.
+    provenance.json``, and ``test_predictions.parquet`` where there are test scans. A scan that cannot be measured keeps
+    its row in ``features.parquet`` with its ``problem``.
 
     Parameters
     ----------
@@ -93,14 +100,14 @@ def train(
     whole = np.flatnonzero(data.learn)
     model = _fitted(recipe, data, whole, recipe.seed)
     model = model.model_copy(update={"name": recipe.name, **_memory(data.table[whole])})
-    tested = ~data.learn
-    chances[:, tested] = model.probabilities(data.values[tested])
     model.write(run / MODEL)
-    with io.atomic(run / "predictions.parquet") as path:
-        predictions(data, folds[0], chances).write_parquet(path)
-    metrics: dict[str, Any] = {"cross_validation": _scores(recipe, data, chances, whole)}
-    if tested.any():
-        metrics["test"] = _scores(recipe, data, chances[:1], np.flatnonzero(tested))
+    metrics: dict[str, Any] = {
+        "cross_validation": _judged(recipe, out_of_fold(data, folds, chances), run / PREDICTIONS)
+    }
+    if not data.learn.all():
+        tested = np.flatnonzero(~data.learn)
+        said = data.told(tested, model.probabilities(data.values[tested]))
+        metrics["test"] = _judged(recipe, said, run / TESTED)
     metrics |= {"protocol": _protocol(recipe, data, len(folds)), "failed": int(measured["problem"].is_not_null().sum())}
     _write_json(metrics, run / "metrics.json")
     _write_json(_provenance(recipe, model, time.monotonic() - start), run / "provenance.json")
@@ -218,6 +225,20 @@ class Data:
             learn=learn,
         )
 
+    def told(self, rows: NDArray[np.intp], chances: Chances) -> pl.DataFrame:
+        """What a model says of some rows, (n, K), as `evaluation.predictions.Predictions` reads it.
+
+        Two classes labelled 0 and 1 give ``label`` and ``probability``; others the class's name in ``label`` and a
+        column ``probability_NAME`` for each.
+        """
+        facts = self.table[rows].select([name for name in KEPT if name in self.table.columns])
+        if self.labels == BINARY:
+            return facts.with_columns(label=pl.Series(self.truth[rows]), probability=pl.Series(chances[:, 1]))
+        return facts.with_columns(
+            pl.Series("label", [self.label_names[place] for place in self.truth[rows]]),
+            *(pl.Series(f"probability_{name}", chances[:, place]) for place, name in enumerate(self.label_names)),
+        )
+
     def folds(self, recipe: Classical) -> list[NDArray[np.int64]]:
         """Fold of each row in each division, −1 for rows in none: those tested only, and those inside a gap."""
         rows = np.flatnonzero(self.learn)
@@ -266,31 +287,22 @@ def held_out(recipe: Classical, data: Data, fold: NDArray[np.int64], seed: int) 
     return chances
 
 
-def predictions(data: Data, fold: NDArray[np.int64], chances: Chances) -> pl.DataFrame:
-    """One row a scan: ``id, path, label, group, split, fold``, ``predicted``, and for each label its probability.
-
-    Probabilities are means over the divisions, ``spread`` is their standard deviation for the last label; ``fold`` is
-    that of the first division. A scan that no division held out has nulls.
-    """
-    known = np.isfinite(chances[:, :, 0])
-    count = known.sum(axis=0)
-    mean = np.where(known[:, :, None], chances, 0).sum(axis=0) / np.maximum(count, 1)[:, None]
-    apart = np.where(known, chances[:, :, -1] - mean[:, -1], 0)
-    spread = np.sqrt((apart**2).sum(axis=0) / np.maximum(count, 1))
-    said = [data.labels[place] for place in mean.argmax(axis=1)]
-    table = data.table.select("id", "path", "label", "group", "split").with_columns(
-        pl.Series("fold", [None if number < 0 else number for number in fold.tolist()], dtype=pl.Int64),
-        pl.Series("predicted", said, dtype=pl.Int64),
-        *(pl.Series(f"probability_{label}", mean[:, place]) for place, label in enumerate(data.labels)),
-        pl.Series("spread", spread),
-    )
-    made = [name for name in table.columns if name.startswith(("predicted", "probability_", "spread"))]
-    return table.with_columns(pl.when(pl.Series(count > 0)).then(pl.col(name)).alias(name) for name in made)
+def out_of_fold(data: Data, folds: list[NDArray[np.int64]], chances: Chances) -> pl.DataFrame:
+    """A row for each scan in each division that held it out, with ``repeat`` and ``fold``."""
+    tables = []
+    for repeat, fold in enumerate(folds):
+        rows = np.flatnonzero(fold >= 0)
+        told = data.told(rows, chances[repeat, rows])
+        tables.append(told.with_columns(repeat=pl.lit(repeat, pl.Int64), fold=pl.Series(fold[rows])))
+    return pl.concat(tables)
 
 
-def _scores(recipe: Classical, data: Data, chances: Chances, rows: NDArray[np.intp]) -> dict[str, Any]:
-    rounds = recipe.validation.rounds
-    return scores(data.truth[rows], chances[:, rows], data.family[rows], rounds=rounds, seed=recipe.seed)
+def _judged(recipe: Classical, told: pl.DataFrame, file: Path) -> dict[str, Any]:
+    """The evaluation of predictions as plain data, after they were written."""
+    with io.atomic(file) as path:
+        told.write_parquet(path)
+    given = Predictions.of(told, file.name)
+    return evaluate_predictions(given, rounds=recipe.validation.rounds, seed=recipe.seed).to_dict()
 
 
 def _protocol(recipe: Classical, data: Data, divisions: int) -> dict[str, Any]:
