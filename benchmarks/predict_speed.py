@@ -173,10 +173,10 @@ def engines(folder: str, model: str | None, run: str | None) -> dict[str, Any]:
         import torch
 
         from tumorscope.training.export import load_network
-        from tumorscope.training.recipe import Recipe
+        from tumorscope.training.recipe import load
 
         torch.set_num_threads(threads)
-        recipe = Recipe.model_validate_json((Path(run) / "recipe.json").read_text(encoding="utf-8"))
+        recipe = load(Path(run) / "recipe.toml")
         network = load_network(Path(run), recipe)
 
         def eager(images: Any) -> Any:

@@ -48,6 +48,14 @@ class RecipeError(TumorscopeError):
     """A recipe with an unknown key, an impossible value, or a missing part."""
 
 
+class TrainingError(TumorscopeError):
+    """A training that cannot go on: its loss is no number."""
+
+
+class WeightsError(TumorscopeError):
+    """Pretrained weights that are not there, are not what they were, or do not fit the network."""
+
+
 class MissingExtra(TumorscopeError):
     """A feature whose optional packages are not installed.
 

@@ -84,7 +84,7 @@ class TestReading:
 
     def test_a_graph_of_another_size(self, tiny_bundle, tmp_path):
         path = rewritten(tiny_bundle, tmp_path / "m.onnx", lambda values: values["preparation"].update(size=96))
-        with pytest.raises(BundleError, match="its preparation makes 96"):
+        with pytest.raises(BundleError, match=r"its preparation makes \(1, 96, 96\)"):
             Bundle.load(path)
 
     @pytest.mark.parametrize("name", ["missing.onnx", "."])

@@ -26,7 +26,7 @@ from tumorscope.training.classical_model import ClassicalModel, fit, predict
 from tumorscope.training.recipe import Classical, Classifier
 
 FILES = {
-    "recipe.json", "manifest.parquet", "features.parquet", "predictions.parquet", "metrics.json", "model.json",
+    "recipe.toml", "manifest.parquet", "features.parquet", "predictions.parquet", "metrics.json", "model.json",
     "provenance.json",
 }  # fmt: skip
 QUICK = {"folds": 3, "repeats": 2, "rounds": 50}
@@ -59,7 +59,7 @@ def run(scans: pl.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> Path:
 class TestRun:
     def test_its_files(self, run: Path) -> None:
         assert {path.name for path in run.iterdir()} == FILES
-        assert json.loads((run / "recipe.json").read_text())["task"] == "classical"
+        assert recipes.load(run / "recipe.toml") == quick()
         provenance = json.loads((run / "provenance.json").read_text())
         assert provenance["seed"] == 0 and provenance["scikit-learn"]
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
+import tomllib
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,7 +15,8 @@ from tumorscope.cli._console import answer, answer_json
 SHOWN = ("accuracy", "balanced_accuracy", "roc_auc", "macro_roc_auc")
 
 if TYPE_CHECKING:
-    from tumorscope.training.recipe import Classical
+    from tumorscope.training.classifier_recipe import ClassifierRecipe
+    from tumorscope.training.recipe import Classical, Recipe
 
 
 def train(
@@ -22,6 +24,17 @@ def train(
     data: Annotated[list[str], typer.Argument(metavar="DATA", help="Folders or manifests (.parquet, .csv).")],
     out: Annotated[Path, typer.Option("-o", "--out", metavar="RUN", help="Folder of the run.")],
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped.")] = False,
+    pretrained: Annotated[
+        str | None,
+        typer.Option("--pretrained", help="yes, no, or a checkpoint (path or hub id); of a classifier's backbone."),
+    ] = None,
+    folds: Annotated[
+        int | None, typer.Option("--folds", help="Test each of so many parts in turn; 0 for one split.")
+    ] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Another value for a key of the recipe.")
+    ] = None,
+    offline: Annotated[Path | None, typer.Option("--offline", help="Folder with pretrained weights.")] = None,
     cache: Annotated[
         Path | None, typer.Option("--cache", help="Where prepared scans are kept; RUN/cache by default.")
     ] = None,
@@ -29,33 +42,100 @@ def train(
 ) -> int:
     """Train a model; scans are held out by group before anything is learnt.
 
-    A manifest whose split column is filled is taken as it is. Afterwards RUN/model.onnx is a bundle
-    that `predict --model` takes. The recipe `classical` needs no torch: it measures features, and judges
-    logistic regression on them in folds by group; RUN/metrics.json has the figures. Exit code 3: some
+    A manifest whose split or fold column is filled is taken as it is. Afterwards RUN/model.onnx is a bundle
+    that `predict --model` takes, and RUN/report.html says what it is worth. The recipe `classical` needs no
+    torch: it measures features, and judges logistic regression on them in folds by group. Exit code 3: some
     scans could not be measured.
 
     \b
     Examples
-      tumorscope train scout scans/ -o run
+      tumorscope train resnet18 scans/ -o run
+      tumorscope train convnext-base-v2 manifest.parquet -o run --folds 5
+      tumorscope train resnet50-v1 scans/ -o run --pretrained no --set fit.batch=16
       tumorscope train classical scans/ -o baseline
       tumorscope train my_recipe.toml manifest.parquet -o run --resume
     """  # noqa: D301
-    from tumorscope.cli._extras import need_training
     from tumorscope.training import recipe as recipes
+    from tumorscope.training.classifier_recipe import ClassifierRecipe
 
     loaded = recipes.load(recipe)
+    changes = _changes(settings or [], pretrained, folds)
+    if changes:
+        loaded = recipes.changed(loaded, changes, "--set")
     if isinstance(loaded, recipes.Classical):
         return _classical(loaded, data, out, resume, as_json)
+    if isinstance(loaded, ClassifierRecipe):
+        return _classifier(loaded, data, out, resume, cache, offline, as_json)
+    return _scout(loaded, data, out, resume, cache, as_json)
+
+
+def _changes(settings: list[str], pretrained: str | None, folds: int | None) -> dict[str, Any]:
+    """What the options change in the recipe, by dotted key."""
+    from tumorscope.errors import RecipeError
+
+    changes: dict[str, Any] = {}
+    for one in settings:
+        key, equals, value = one.partition("=")
+        if not equals or not key.strip():
+            raise RecipeError(f"--set {one}: is no KEY=VALUE; write for example --set fit.batch=16")
+        try:
+            changes[key.strip()] = tomllib.loads(f"value = {value}")["value"]
+        except tomllib.TOMLDecodeError:
+            changes[key.strip()] = value
+    if pretrained is not None:
+        changes["model.pretrained"] = pretrained
+    if folds is not None:
+        changes["data.folds"] = folds
+    return changes
+
+
+def _scout(recipe: Recipe, data: list[str], out: Path, resume: bool, cache: Path | None, as_json: bool) -> int:
+    """A run of a detector and segmenter."""
+    from tumorscope.cli._extras import need_training
+
     need_training()
     from tumorscope.training.export import export
     from tumorscope.training.train import train as run
 
-    folder = run(loaded, [*data], out, resume=resume, cache_folder=cache, progress=sys.stderr.isatty())
+    folder = run(recipe, [*data], out, resume=resume, cache_folder=cache, progress=sys.stderr.isatty())
     model = export(folder, folder / "model.onnx")
     if as_json:
-        answer_json({"run": str(folder), "model": str(model), "recipe": loaded.name, "epochs": loaded.epochs})
+        answer_json({"run": str(folder), "model": str(model), "recipe": recipe.name, "epochs": recipe.epochs})
     else:
         answer(str(model))
+    return 0
+
+
+def _classifier(
+    recipe: ClassifierRecipe,
+    data: list[str],
+    out: Path,
+    resume: bool,
+    cache: Path | None,
+    offline: Path | None,
+    as_json: bool,
+) -> int:
+    """A run of a classifier, and its figures in one line."""
+    from tumorscope.cli._extras import need_training
+
+    need_training()
+    from tumorscope.training.classifier_run import MODEL, train
+
+    typed = "tumorscope " + " ".join(sys.argv[1:])
+    bars = sys.stderr.isatty()
+    folder = train(
+        recipe, [*data], out, resume=resume, cache_folder=cache, offline=offline, progress=bars, command=typed
+    )
+    metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    if as_json:
+        answer_json({"run": str(folder), "model": str(folder / MODEL), "recipe": recipe.name, **metrics})
+        return 0
+    for part in ("cross_validation", "test"):
+        if metrics.get(part):
+            answer(f"{part.replace('_', ' ')}: {_figures(metrics[part])}")
+    provenance = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
+    answer(f"model: {folder / MODEL} (from {provenance['model_from']})")
+    answer(f"report: {folder / 'report.html'}")
     return 0
 
 

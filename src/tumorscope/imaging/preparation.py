@@ -17,7 +17,9 @@ from tumorscope.imaging.background import clean_background
 from tumorscope.imaging.crop import Crop, crop_head
 from tumorscope.imaging.geometry import Letterbox
 from tumorscope.imaging.intensity import normalize
+from tumorscope.imaging.intensity_clusters import intensity_clusters
 from tumorscope.imaging.musica import musica
+from tumorscope.imaging.palettes import colored
 from tumorscope.scan import BoolArray, FloatArray
 
 
@@ -79,6 +81,10 @@ class Preparation:
         Contrast enhancement after normalisation.
     low, high : float
         Percentiles of the head's intensities that become 0 and 1.
+    colors : {"none", "kmeans", "watershed"}
+        What `tinted` makes of a square: nothing, or colours of clusters of grey values or of watershed regions.
+    clusters : int
+        Number of k-means clusters.
     """
 
     size: int = 192
@@ -87,10 +93,13 @@ class Preparation:
     enhance: str = "none"
     low: float = 0.5
     high: float = 99.5
+    colors: str = "none"
+    clusters: int = 10
 
     def __post_init__(self) -> None:
         look_up(self.crop, ("auto", "hard", "soft", "none"), "crop mode", BundleError)
         look_up(self.enhance, ("none", "musica"), "enhancement", BundleError)
+        look_up(self.colors, ("none", "kmeans", "watershed"), "colouring", BundleError)
         if self.size < 32:
             raise BundleError(f"preparation: size {self.size} is under 32 px; give a larger square")
 
@@ -123,3 +132,29 @@ class Preparation:
         square = letterbox.apply(cut, "area", fill=0)
         shape = (int(pixels.shape[0]), int(pixels.shape[1]))
         return Prepared(np.ascontiguousarray(square, np.float32), crop, letterbox, shape, findings, pixels)
+
+    @property
+    def channels(self) -> int:
+        """Channels of what `tinted` returns."""
+        return 1 if self.colors == "none" else 3
+
+    def tinted(self, square: NDArray) -> FloatArray:
+        """A prepared square (S, S) as the network's input, (channels, S, S) float32 in [0, 1].
+
+        Examples
+        --------
+        >>> ramp = np.tile(np.linspace(0, 1, 64, dtype=np.float32), (64, 1))
+        >>> Preparation(size=64, colors="kmeans", clusters=4).tinted(ramp)[:, 0, -1].tolist()  # the brightest is red
+        [1.0, 0.0, 0.0]
+        """
+        plane = np.asarray(square, np.float32)
+        if self.colors == "none":
+            return plane[None]
+        if self.colors == "kmeans":
+            clusters = min(self.clusters, len(np.unique(plane)))
+            rgb = colored(intensity_clusters(plane, clusters).labels, clusters)
+        else:
+            from tumorscope.imaging.regions import region_colors, watershed
+
+            rgb = region_colors(watershed(plane, where=plane > 0), plane)
+        return np.ascontiguousarray(rgb.transpose(2, 0, 1), np.float32) / np.float32(255)

@@ -247,7 +247,7 @@ class _Worker:
     def _predict(self, item: Item, begun: float) -> _Done:
         scan = item.read(channel=self.options.channel)
         prediction = self.predictor.predict(scan, stop=self.stop.is_set)
-        if self.options.masks:
+        if self.options.masks and prediction.located:
             suffix = ".nii.gz" if scan.is_volume else ".png"
             write_mask(self.folder / "masks" / f"{item.id}{suffix}", prediction.mask, scan)
         drawn = [sink.draw(item, scan, prediction) for sink in self.sinks]

@@ -142,8 +142,9 @@ class BundleMetadata(_Part):
     schema_version: Literal[1] = 1
     name: str = Field(min_length=1, description="name of the model")
     version: str = Field(default="0", description="version of the model")
-    task: Literal["detect-segment"] = "detect-segment"
-    labels: tuple[str, ...] = Field(default=("no_tumor", "tumor"), description="classes, by index")
+    task: Literal["detect-segment", "classify"] = "detect-segment"
+    labels: tuple[str, ...] = Field(default=("no_tumor", "tumor"), min_length=2, description="classes, by index")
+    none: int | None = Field(default=0, ge=0, description="index of the class without tumour; None where there is none")
     architecture: str = Field(default="", description="encoder, decoder and head")
     licence: str = Field(default="", description="SPDX identifier of the weights' licence")
     created: str = Field(default="", description="ISO 8601 date")
@@ -155,6 +156,21 @@ class BundleMetadata(_Part):
     gate: dict[str, Any] = Field(default_factory=dict, description="statistics of the gate; see `Gate.from_dict`")
     training: Training = Field(default_factory=lambda: Training(), description="what the network has seen")
     metrics: dict[str, Any] = Field(default_factory=dict, description="measured results, for the model card")
+
+    def classes(self, score: NDArray) -> NDArray[np.float64]:
+        """Calibrated probabilities (N, K) of a classifier's logits, (N, 1) of the second of two classes or (N, K).
+
+        Examples
+        --------
+        >>> facts = BundleMetadata(name="x", task="classify", thresholds=Thresholds(tumor=0.5, no_tumor=0.5))
+        >>> facts.model_copy(update={"calibration": Calibration(head_weight=1)}).classes(np.zeros((1, 1))).tolist()
+        [[0.5, 0.5]]
+        """
+        logits = self.calibration.head_weight * np.asarray(score, np.float64)
+        if logits.shape[1] == 1:  # two classes: the logit of the first is 0
+            logits = np.concatenate([np.zeros_like(logits), logits + self.calibration.bias], axis=1)
+        raised = np.exp(logits - logits.max(axis=1, keepdims=True))
+        return raised / raised.sum(axis=1, keepdims=True)
 
     @field_validator("preparation", mode="before")
     @classmethod
@@ -177,8 +193,10 @@ class Outputs(NamedTuple):
 class Bundle:
     """A network in an ONNX file, with its metadata, ready to run on the CPU.
 
-    The graph takes ``image`` (N, 1, S, S) float32 in [0, 1] and gives ``mask`` (N, 1, S, S), pixel
-    probabilities, and ``score`` (N,), the class head's logit. Running it is safe from several threads.
+    The graph takes ``image`` (N, C, S, S) float32 in [0, 1], one channel or three colours as the preparation makes
+    them. One that detects and segments gives ``mask`` (N, 1, S, S), pixel probabilities, and ``score`` (N,), the class
+    head's logit; one that classifies gives ``score`` (N, K), logits of the classes, or (N, 1) of the second of two.
+    Running it is safe from several threads.
     """
 
     path: Path
@@ -250,6 +268,11 @@ class Bundle:
             np.asarray(score, np.float32).reshape(len(images)),
         )
 
+    def scores(self, batch: NDArray) -> FloatArray:
+        """A classifier's logits, (N, K) or of two classes (N, 1), for (N, C, S, S) slices in [0, 1]."""
+        (score,) = self.session.run(["score"], {"image": np.ascontiguousarray(batch, dtype=np.float32)})
+        return np.asarray(score, np.float32).reshape(len(batch), -1)
+
     @staticmethod
     def write(model: Any, metadata: BundleMetadata, out: str | Path) -> Path:
         """``out``, a bundle made of an ONNX model (path or ``ModelProto``) and its metadata.
@@ -316,14 +339,17 @@ def parse_metadata(text: str | None, file: Path) -> BundleMetadata:
 def _check_graph(session: onnxruntime.InferenceSession, metadata: BundleMetadata, file: Path) -> None:
     inputs = {value.name: value for value in session.get_inputs()}
     outputs = {value.name for value in session.get_outputs()}
-    if set(inputs) != {"image"} or not {"mask", "score"} <= outputs:
-        finding = f"its graph has inputs {sorted(inputs)} and outputs {sorted(outputs)}, not image, mask and score"
+    wanted = {"mask", "score"} if metadata.task == "detect-segment" else {"score"}
+    if set(inputs) != {"image"} or not wanted <= outputs:
+        finding = f"its graph has inputs {sorted(inputs)} and outputs {sorted(outputs)}"
+        finding += f", not image and {' and '.join(sorted(wanted))}"
         raise BundleError(f"{file}: {finding}; export the bundle again")
     size = metadata.preparation.size
     shape = inputs["image"].shape
-    if len(shape) != 4 or any(isinstance(side, int) and side != size for side in shape[2:]):
+    made = (metadata.preparation.channels, size, size)
+    if len(shape) != 4 or any(isinstance(n, int) and n != m for n, m in zip(shape[1:], made, strict=True)):
         raise BundleError(
-            f"{file}: its graph takes images of {shape}, its preparation makes {size}; export the bundle again"
+            f"{file}: its graph takes images of {shape}, its preparation makes {made}; export the bundle again"
         )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -30,6 +30,8 @@ BLANK_SHARE = 0.05
 HASH_DIGITS = 16
 """Hexadecimal digits of a file's SHA-256 that a bundle keeps of each training scan."""
 
+NOT_WHERE = "this model says whether there is a tumour, not where"
+WHICH_ONLY = "this model tells kinds of tumour apart and cannot say whether there is any"
 SEEN_IN_TRAINING = "the model was trained on this very file: its result says nothing about new scans"
 
 
@@ -61,6 +63,10 @@ class Prediction:
         Findings worth showing, one sentence each.
     slices : tuple of (float or None) or None
         For a volume, each slice's own probability; None for a blank slice.
+    classes : dict of str to float
+        Probability of each class, from a bundle that classifies; of the slice that says most, for a volume.
+    located : bool
+        Whether the bundle says where a tumour is. If not, the empty mask means nothing.
     """
 
     decision: Decision
@@ -72,6 +78,8 @@ class Prediction:
     measurements: Measurements
     notes: tuple[str, ...] = ()
     slices: tuple[float | None, ...] | None = None
+    classes: dict[str, float] = field(default_factory=dict)
+    located: bool = True
 
 
 class Predictor:
@@ -156,6 +164,9 @@ class Predictor:
         judged = self._judge(scan.pixels, scan, prepared)
         if not judged.passed:
             return self._refused(scan, judged)
+        notes = (*prepared.findings, f"crop: {prepared.crop.mode}, {prepared.crop.reason}")
+        if metadata.task == "classify":
+            return self._named(scan, self._classes([prepared]), judged, notes)
         outputs = self.bundle.run(prepared.pixels[None])
         probability = float(metadata.calibration.probability(outputs.mask, outputs.score)[0])
         pixels = _on_grid(outputs.mask[0], prepared)
@@ -166,7 +177,6 @@ class Predictor:
             smallest = limits.min_area_fraction * float(prepared.head.sum())
             found = lesions(pixels, mask=limits.mask * strength, seed=limits.mask_seed * strength, min_size=smallest)
             mask |= found & limits.outlined(probability, concentration(pixels, found))
-        notes = (*prepared.findings, f"crop: {prepared.crop.mode}, {prepared.crop.reason}")
         return self._answer(scan, probability, judged, mask, pixels, notes)
 
     def _volume(self, scan: Scan, stop: Callable[[], bool]) -> Prediction:
@@ -175,6 +185,8 @@ class Predictor:
             return self._refused(scan, judged)
         metadata = self.bundle.metadata
         planes = _filled_slices(scan)
+        if metadata.task == "classify":
+            return self._classified_volume(scan, planes, judged, stop)
         own = np.full(scan.shape[0], np.nan)
         strength = 0.0
         pixels = np.zeros(scan.shape, np.float16)
@@ -206,10 +218,67 @@ class Predictor:
                 single_slice_seed=0.5 * (1.0 + limits.mask_seed) * strength,
             )
             mask |= found & limits.outlined(probability, concentration(pixels, found))
-        blank = scan.shape[0] - len(planes)
-        skipped = (f"{blank} of {scan.shape[0]} slices are blank and were skipped",) if blank else ()
+        skipped = _skipped(scan, planes)
         answer = self._answer(scan, probability, judged, mask, pixels, (*findings, *skipped))
         return replace(answer, slices=tuple(None if np.isnan(value) else float(value) for value in own))
+
+    def _classified_volume(
+        self, scan: Scan, planes: NDArray[np.intp], judged: GateResult, stop: Callable[[], bool]
+    ) -> Prediction:
+        """Class probabilities slice by slice; the scan's are those of the slice that says most."""
+        preparation = self.bundle.metadata.preparation
+        parts: list[NDArray[np.float64]] = []
+        findings: dict[str, None] = {}
+        for start in range(0, len(planes), SLICES_AT_ONCE):
+            if stop():
+                raise Stopped
+            prepared = [preparation.prepare(scan.pixels[z]) for z in planes[start : start + SLICES_AT_ONCE]]
+            parts.append(self._classes(prepared))
+            for one in prepared:
+                findings.update(dict.fromkeys(one.findings))
+        return self._named(scan, np.concatenate(parts), judged, (*findings, *_skipped(scan, planes)), planes)
+
+    def _classes(self, prepared: list[Prepared]) -> NDArray[np.float64]:
+        """Class probabilities (N, K) of prepared slices."""
+        metadata = self.bundle.metadata
+        batch = np.stack([metadata.preparation.tinted(one.pixels) for one in prepared])
+        return metadata.classes(self.bundle.scores(batch))
+
+    def _named(
+        self,
+        scan: Scan,
+        chances: NDArray[np.float64],
+        judged: GateResult,
+        notes: tuple[str, ...],
+        planes: NDArray[np.intp] | None = None,
+    ) -> Prediction:
+        """The answer of a bundle that classifies: class probabilities (n, K) of n slices, and no mask."""
+        metadata = self.bundle.metadata
+        slices, probability = None, None
+        most = int(chances.max(axis=1).argmax())
+        if metadata.none is not None:
+            tumour = 1.0 - chances[:, metadata.none]
+            if planes is not None:
+                own = np.full(scan.shape[0], np.nan)
+                own[planes] = tumour
+                slices = tuple(None if np.isnan(value) else float(value) for value in own)
+                tumour = smooth_slices(own)[planes]
+            most = int(tumour.argmax())
+            probability = float(tumour[most])
+        reason = NOT_WHERE if probability is not None else WHICH_ONLY
+        return Prediction(
+            decision="uncertain" if probability is None else self.decide(probability),
+            probability=probability,
+            uncertainty=None if probability is None else entropy(probability),
+            gate=judged,
+            mask=np.zeros(scan.shape, bool),
+            probability_map=np.zeros(scan.shape, np.float16 if scan.is_volume else np.float32),
+            measurements=Measurements(),
+            notes=(*notes, reason),
+            slices=slices,
+            classes=dict(zip(metadata.labels, chances[most].tolist(), strict=True)),
+            located=False,
+        )
 
     def _judge(self, pixels: NDArray, scan: Scan, prepared: Prepared | None = None) -> GateResult:
         """The gate's word; it cleans and crops by itself where the bundle does so in another way."""
@@ -312,6 +381,11 @@ def _gate_of(bundle: Bundle) -> Gate:
         return Gate.from_dict(bundle.metadata.gate)
     except BundleError as error:
         raise BundleError(f"{bundle.path}: {error}") from error
+
+
+def _skipped(scan: Scan, planes: NDArray[np.intp]) -> tuple[str, ...]:
+    blank = scan.shape[0] - len(planes)
+    return (f"{blank} of {scan.shape[0]} slices are blank and were skipped",) if blank else ()
 
 
 def _filled_slices(scan: Scan) -> NDArray[np.intp]:

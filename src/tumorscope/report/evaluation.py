@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import polars as pl
 
 from tumorscope.evaluation.evaluate import Evaluation
 from tumorscope.evaluation.mask_summary import MaskSummary
@@ -49,11 +49,23 @@ def write_evaluation(
         draft.write_text(json.dumps(values, indent=2), encoding="utf-8")
     with atomic(out / "metrics.csv") as draft:
         found.table().write_csv(draft)
-    sections = [_metrics(found), *_curves(found), *_slices(found), *_masks(masks)]
+    return write_page(found, out / "report.html", masks, seen, command)
+
+
+def write_page(
+    found: Evaluation,
+    file: Path,
+    masks: MaskSummary | None = None,
+    seen: int = 0,
+    command: str = "",
+    more: Sequence[Section] = (),
+) -> Path:
+    """The page alone, with sections of the caller's behind its own; parameters as for `write_evaluation`."""
+    sections = [_metrics(found), *_curves(found), *_slices(found), *_masks(masks), *more]
     lead = [found.sentences()[0], *([seen_sentence(seen)] if seen else []), *found.notes]
     lead += [found[name].sentence() for name in MAIN if name in found.results][:LEAD]
     facts = {"scans": found.scans, "groups": found.groups, "threshold": found.threshold, "command": command}
-    return write_document(out / "report.html", f"How good it is: {Path(found.name).name}", lead, sections, facts)
+    return write_document(file, f"How good it is: {Path(found.name).name}", lead, sections, facts)
 
 
 def seen_sentence(seen: int) -> str:
@@ -131,11 +143,3 @@ def _diagram(one: Any) -> Any:
     axis.errorbar(one.stated, one.observed, yerr=ends, fmt="o", color="#1d4ed8", markersize=4, linewidth=1)
     axis.set(xlabel="stated probability", ylabel="came true", xlim=(0, 1), ylim=(0, 1.01))
     return drawn(figure)
-
-
-def truth_of(table: pl.DataFrame) -> pl.DataFrame:
-    """What an evaluation needs of a manifest: ids, labels, groups and the columns to slice by."""
-    names = ("id", "label", "group", "patient", "case", "parent_id", "source", "plane", "sequence", "tumor_type")
-    more = [name for name in table.columns if name.endswith("_band")]
-    known = [name for name in (*names, *more) if name in table.columns and table[name].null_count() < table.height]
-    return table.select(known)

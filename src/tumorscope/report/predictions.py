@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from tumorscope.errors import ScanError
 from tumorscope.inference.batch import Options, Sink, Summary, former, plan, predict_many, sweep
 from tumorscope.inference.bundle import Bundle, BundleMetadata
+from tumorscope.inference.classes import ClassTable
 from tumorscope.inference.identifiers import TABLE as IDENTIFIERS
 from tumorscope.inference.identifiers import write_identifiers
 from tumorscope.inference.predictor import Prediction, Predictor
@@ -83,6 +84,8 @@ def predict(
     sinks: list[Sink] = [] if watch is None else [watch(len(items))]
     if overlays or report:
         sinks.append(Pages(folder, bundle.metadata, inputs, overlays=overlays, report=report))
+    if len(bundle.metadata.labels) > 2 or bundle.metadata.none is None:
+        sinks.append(ClassTable(folder, bundle.metadata.labels))
     options = Options(channel=channel, masks=masks, workers=workers)
     summary = predict_many(items, Predictor(bundle), folder, options, sinks)
     summary.skipped = getattr(found, "skipped", 0)

@@ -73,24 +73,23 @@ def look(
         image = (image + strength * (np.interp(ranks, QUANTILES, other).astype(np.float32) - image)).astype(np.float32)
         image *= head
     if rng.random() < settings.curve:
-        image = _curve(image, rng)
+        image = curve(image, rng)
     if rng.random() < settings.invert:
         image = np.where(head, 1.0 - np.clip(image, 0, 1), image).astype(np.float32)
     if rng.random() < settings.strip:
         image = _strip(image, head, rng)
     if rng.random() < settings.bias:
-        image = image * _bias(image.shape[0], rng)
+        image = image * bias(image.shape[0], rng)
     if rng.random() < settings.coarse:
-        image = _coarse(image, rng)
+        image = coarse(image, rng)
     if rng.random() < settings.blur:
         image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.4, 1.5))
     elif rng.random() < settings.sharpen:
         image = image + rng.uniform(0.3, 1.5) * (image - cv2.GaussianBlur(image, (0, 0), rng.uniform(0.8, 3.0)))
     if rng.random() < settings.noise:
         largest = max(settings.noise_level, FAINTEST_NOISE)
-        spread = np.float32(np.exp(rng.uniform(np.log(FAINTEST_NOISE), np.log(largest))))
-        real = image + spread * rng.standard_normal(image.shape, dtype=np.float32)
-        image = np.sqrt(real * real + (spread * rng.standard_normal(image.shape, dtype=np.float32)) ** 2)
+        spread = float(np.exp(rng.uniform(np.log(FAINTEST_NOISE), np.log(largest))))
+        image = rician(image, spread, rng)
     if rng.random() < settings.jpeg:
         eight = np.clip(image * 255, 0, 255).astype(np.uint8)
         quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(30, 90))]
@@ -100,7 +99,7 @@ def look(
     return Sample(image, sample.mask, head)
 
 
-def _curve(image: FloatArray, rng: np.random.Generator) -> FloatArray:
+def curve(image: FloatArray, rng: np.random.Generator) -> FloatArray:
     """A random increasing curve through (0, 0) and (1, 1): a power, or straight pieces between random knots."""
     if rng.random() < 0.5:
         return np.power(np.maximum(image, 0), np.float32(np.exp(rng.uniform(-0.8, 0.8))), dtype=np.float32)
@@ -110,12 +109,20 @@ def _curve(image: FloatArray, rng: np.random.Generator) -> FloatArray:
     return np.interp(image, x, y / y[-1] * 1.3).astype(np.float32)
 
 
-def _bias(size: int, rng: np.random.Generator) -> FloatArray:
+def rician(image: FloatArray, spread: float, rng: np.random.Generator) -> FloatArray:
+    """The image with Rician noise, as the magnitude of two noisy channels has it; ``spread`` is that of each."""
+    real = image + np.float32(spread) * rng.standard_normal(image.shape, dtype=np.float32)
+    return np.sqrt(real * real + (np.float32(spread) * rng.standard_normal(image.shape, dtype=np.float32)) ** 2)
+
+
+def bias(size: int, rng: np.random.Generator) -> FloatArray:
+    """A smooth field of factors about 1, (S, S)."""
     coarse = rng.uniform(-1, 1, (4, 4)).astype(np.float32) * np.float32(rng.uniform(0.1, 0.45))
     return np.exp(cv2.resize(coarse, (size, size), interpolation=cv2.INTER_CUBIC))
 
 
-def _coarse(image: FloatArray, rng: np.random.Generator) -> FloatArray:
+def coarse(image: FloatArray, rng: np.random.Generator) -> FloatArray:
+    """The image at 35 to 85 % of its resolution, on the same grid."""
     size = image.shape[0]
     small = int(size * rng.uniform(0.35, 0.85))
     way = cv2.INTER_LINEAR if rng.random() < 0.7 else cv2.INTER_NEAREST

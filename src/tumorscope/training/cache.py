@@ -9,8 +9,9 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,13 +22,16 @@ from numpy.typing import NDArray
 
 from tumorscope import io
 from tumorscope.datasets.truth import read_mask
-from tumorscope.errors import DataError
+from tumorscope.errors import DataError, OutputError, TumorscopeError
 from tumorscope.imaging.preparation import Preparation
 from tumorscope.scan import BoolArray, FloatArray
 from tumorscope.training.augment import quantiles
 
+IMAGES, PLANES, SHAPE = "images.u8", "planes.u8", "shape.json"
+AHEAD = 4  # records that each thread may be ahead of the file
 MASK_BIT, HEAD_BIT = 1, 2  # planes of the second array
 SMALLEST_HEAD = 0.02  # of the slice: below this a slice of a volume is blank and left out
+Slice = tuple[FloatArray, NDArray[np.uint8], NDArray[np.uint8], dict[str, Any]]
 SCHEMA = {
     "id": pl.String,
     "slice": pl.Int64,
@@ -37,7 +41,7 @@ SCHEMA = {
     "label": pl.Int64,
     "has_mask": pl.Boolean,
 }
-VERSION = 1  # raise when the stored layout or the preparation changes
+VERSION = 2  # raise when the stored layout or the preparation changes
 
 
 @dataclass(frozen=True)
@@ -46,8 +50,8 @@ class Cache:
 
     Parameters
     ----------
-    images : (N, S, S) uint8 array
-        Prepared squares, 255 for 1.0.
+    images : (N, S, S) or (N, S, S, 3) uint8 array
+        Prepared squares, 255 for 1.0; with three channels where the preparation colours them.
     planes : (N, S, S) uint8 array
         Bit 0 the lesion, bit 1 the head.
     quantiles : (N, 65) float32 array
@@ -67,9 +71,10 @@ class Cache:
     @classmethod
     def open(cls, folder: Path) -> Cache:
         """The cache that `build` left in ``folder``."""
+        shape = tuple(json.loads((folder / SHAPE).read_text(encoding="utf-8")))
         return cls(
-            np.load(folder / "images.npy", mmap_mode="r"),
-            np.load(folder / "planes.npy", mmap_mode="r"),
+            np.memmap(folder / IMAGES, np.uint8, "r", shape=shape),
+            np.memmap(folder / PLANES, np.uint8, "r", shape=shape[:3]),
             np.load(folder / "quantiles.npy"),
             pl.read_parquet(folder / "table.parquet"),
             folder,
@@ -81,7 +86,7 @@ class Cache:
         return Cache, (self.images, self.planes, self.quantiles, self.table)
 
     def image(self, index: int) -> FloatArray:
-        """Square ``index`` as float32 in [0, 1]."""
+        """Square ``index`` as float32 in [0, 1], (S, S) or (S, S, 3)."""
         return self.images[index].astype(np.float32) / np.float32(255)
 
     def mask(self, index: int) -> BoolArray:
@@ -113,6 +118,7 @@ def build(
         draft = place.with_name(place.name + ".partial")
         shutil.rmtree(draft, ignore_errors=True)
         draft.mkdir(parents=True)
+        _check_space(manifest, preparation, folder)
         _write(manifest, preparation, draft, workers, progress)
         draft.rename(place)
     return Cache.open(place)
@@ -132,30 +138,73 @@ def _write(
     workers: int,
     progress: Callable[[int, int], None] | None,
 ) -> None:
-    images: list[NDArray] = []
-    planes: list[NDArray] = []
     spread: list[FloatArray] = []
     rows: list[dict[str, Any]] = []
     records = manifest.to_dicts()
-    with ThreadPoolExecutor(max(1, workers)) as pool:
-        for done, slices in enumerate(pool.map(lambda row: list(prepare_row(row, preparation)), records), start=1):
-            for image, plane, row in slices:
-                images.append(image)
-                planes.append(plane)
-                spread.append(quantiles(image.astype(np.float32) / np.float32(255), (plane & HEAD_BIT).astype(bool)))
+    side, channels = preparation.size, preparation.channels
+    shape = (side, side) if channels == 1 else (side, side, channels)
+    with (
+        (draft / IMAGES).open("wb") as images,
+        (draft / PLANES).open("wb") as planes,
+        ThreadPoolExecutor(max(1, workers)) as pool,
+    ):
+        for done, slices in enumerate(_ahead(pool, records, preparation, max(1, workers)), start=1):
+            for grey, image, plane, row in slices:
+                images.write(image.tobytes())
+                planes.write(plane.tobytes())
+                spread.append(quantiles(grey, (plane & HEAD_BIT).astype(bool)))
                 rows.append(row)
             if progress:
                 progress(done, len(records))
     if not rows:
         raise DataError("training data: no usable slice among the scans; check the manifest")
-    np.save(draft / "images.npy", np.stack(images))
-    np.save(draft / "planes.npy", np.stack(planes))
     np.save(draft / "quantiles.npy", np.stack(spread))
+    (draft / SHAPE).write_text(json.dumps([len(rows), *shape]), encoding="utf-8")
     pl.DataFrame(rows, schema=SCHEMA).write_parquet(draft / "table.parquet")
 
 
-def prepare_row(row: dict[str, Any], preparation: Preparation) -> Iterator[tuple[NDArray, NDArray, dict[str, Any]]]:
-    """The prepared slices of one manifest row: image and planes, (S, S) uint8 each, and the slice's own row."""
+def _ahead(
+    pool: ThreadPoolExecutor, records: list[dict[str, Any]], preparation: Preparation, workers: int
+) -> Iterator[list[Slice]]:
+    """The prepared slices of each record, in order; only a few records wait in memory."""
+    waiting: deque[Future[list[Slice]]] = deque()
+    for record in records:
+        waiting.append(pool.submit(_prepared, record, preparation))
+        if len(waiting) > AHEAD * workers:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
+
+
+def _prepared(row: dict[str, Any], preparation: Preparation) -> list[Slice]:
+    """All slices of a row; whatever goes wrong, the file is named."""
+    try:
+        return list(prepare_row(row, preparation))
+    except TumorscopeError:
+        raise
+    except Exception as error:
+        raise DataError(
+            f"{row['path']}: cannot be prepared ({type(error).__name__}: {error}); drop the row, or report it"
+        ) from error
+
+
+def _check_space(manifest: pl.DataFrame, preparation: Preparation, folder: Path) -> None:
+    """Refuse to begin what the disk cannot hold; a volume is counted as one slice, so this is the least."""
+    needed = manifest.height * preparation.size**2 * (preparation.channels + 1)
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise OutputError(
+            f"{folder}: the prepared scans need {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free; "
+            "make room, or name another disk with --cache"
+        )
+
+
+def prepare_row(row: dict[str, Any], preparation: Preparation) -> Iterator[Slice]:
+    """The prepared slices of one manifest row.
+
+    Each comes as the grey square (S, S) in [0, 1], the same or its colours as uint8, the planes (S, S) uint8, and the
+    slice's own row.
+    """
     scan = io.read(row["path"], channel=row.get("channel"))
     if scan.axes[0] == "C":
         raise DataError(
@@ -176,8 +225,11 @@ def prepare_row(row: dict[str, Any], preparation: Preparation) -> Iterator[tuple
             plane |= prepared.to_square(lesion).astype(np.uint8) * MASK_BIT
             label = int(lesion.any())
         known = lesion is not None or label == 0
+        seen = np.rint(preparation.tinted(prepared.pixels) * 255).astype(np.uint8)
+        image = seen[0] if preparation.channels == 1 else np.ascontiguousarray(seen.transpose(1, 2, 0))
         yield (
-            np.rint(prepared.pixels * 255).astype(np.uint8),
+            image.astype(np.float32) / np.float32(255) if preparation.channels == 1 else prepared.pixels,
+            image,
             plane,
             {
                 "id": row["id"],

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import platform
-import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,7 +23,8 @@ from tumorscope.evaluation.evaluate import evaluate_predictions
 from tumorscope.evaluation.predictions import Predictions
 from tumorscope.imaging.features import NAMES
 from tumorscope.training.classical_model import HASH, ClassicalModel, fit, matrix
-from tumorscope.training.recipe import Classical
+from tumorscope.training.provenance import commit, fingerprint
+from tumorscope.training.recipe import Classical, to_toml
 
 GROUPS = (
     "original_firstorder",
@@ -64,7 +63,7 @@ def train(
     is filled, scans of ``test`` are held out of everything and scored by the final model, and scans without a split
     are left out.
 
-    The folder holds ``recipe.json, manifest.parquet, features.parquet, predictions.parquet, metrics.json, model.json,
+    The folder holds ``recipe.toml, manifest.parquet, features.parquet, predictions.parquet, metrics.json, model.json,
     provenance.json``, and ``test_predictions.parquet`` where there are test scans. A scan that cannot be measured keeps
     its row in ``features.parquet`` with its ``problem``.
 
@@ -91,8 +90,8 @@ def train(
     start = time.monotonic()
     names = columns_of(recipe)
     table = _manifest(sources, run, resume)
-    with io.atomic(run / "recipe.json") as path:
-        path.write_text(recipe.model_dump_json(indent=2), encoding="utf-8")
+    with io.atomic(run / "recipe.toml") as path:
+        path.write_text(to_toml(recipe), encoding="utf-8")
     measured = _features(recipe, table, run, resume, progress)
     data = Data.of(table, measured, names)
     folds = data.folds(recipe)
@@ -321,10 +320,10 @@ def _protocol(recipe: Classical, data: Data, divisions: int) -> dict[str, Any]:
 
 def _memory(table: pl.DataFrame) -> dict[str, Any]:
     """What a model remembers of the scans that it was fitted to."""
-    hashes = sorted(table["sha256"].drop_nulls().to_list())
+    hashes = table["sha256"].drop_nulls().to_list()
     return {
         "sources": tuple(sorted(set(table["source"].drop_nulls().to_list()))),
-        "fingerprint": hashlib.sha256("".join(hashes).encode()).hexdigest(),
+        "fingerprint": fingerprint(table),
         "scan_hashes": tuple(sorted({value[:HASH] for value in hashes})),
     }
 
@@ -337,21 +336,12 @@ def _provenance(recipe: Classical, model: ClassicalModel, seconds: float) -> dic
         "python": platform.python_version(),
         "numpy": np.__version__,
         "scikit-learn": sklearn.__version__,
-        "git": _commit(),
+        "git": commit(),
         "seed": recipe.seed,
         "feature_version": features.VERSION,
         "data_fingerprint": model.fingerprint,
         "seconds_of_last_call": round(seconds, 1),
     }
-
-
-def _commit() -> str | None:
-    """The commit of the folder that is worked in; None where there is none, or no git."""
-    try:
-        git = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
-    except OSError:
-        return None
-    return git.stdout.strip() or None
 
 
 def _write_json(values: dict[str, Any], file: Path) -> None:

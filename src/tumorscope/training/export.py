@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime
 import tempfile
+import warnings
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ import onnx.numpy_helper
 import polars as pl
 import torch
 from safetensors.torch import load_file
+from torch import nn
 
 from tumorscope._version import __version__
 from tumorscope.datasets import manifest
@@ -24,8 +27,9 @@ from tumorscope.inference.bundle import Bundle, BundleMetadata, Thresholds, Trai
 from tumorscope.models.segmenters import DetectorSegmenter, Exported
 from tumorscope.training.calibrate import calibrate
 from tumorscope.training.losses import EVIDENCE_SHARE
-from tumorscope.training.recipe import Recipe
-from tumorscope.training.train import fingerprint, preparation_of
+from tumorscope.training.provenance import fingerprint
+from tumorscope.training.recipe import Recipe, load
+from tumorscope.training.train import preparation_of
 
 WEIGHTS = "checkpoints/averaged.safetensors"
 OPSET = 20
@@ -46,7 +50,7 @@ def export(
     Parameters
     ----------
     run : Path
-        A run folder with ``recipe.json``, ``manifest.parquet`` and averaged weights.
+        A run folder with ``recipe.toml``, ``manifest.parquet`` and averaged weights.
     out : Path
         The ``.onnx`` file to write.
     half : bool
@@ -65,11 +69,12 @@ def export(
     """
     if not (run / WEIGHTS).exists():
         raise BundleError(f"{run}: holds no finished training ({WEIGHTS} is missing); run train with --resume first")
-    recipe = Recipe.model_validate_json((run / "recipe.json").read_text(encoding="utf-8"))
+    recipe = load(run / "recipe.toml")
+    assert isinstance(recipe, Recipe)
     table = manifest.read(run / "manifest.parquet", check_files=False)
     network = load_network(run, recipe)
     size = recipe.phases[-1].size
-    model = to_onnx(network, size, half=half)
+    model = to_onnx(Exported(network), (1, size, size), ("mask", "score"), half=half)
     train_rows = table.filter(pl.col("split") == "train")
     metadata = BundleMetadata(
         name=recipe.name,
@@ -83,7 +88,7 @@ def export(
         thresholds=Thresholds(tumor=0.5, no_tumor=0.5),
         gate=gate or {},
         training=Training(
-            fingerprint=fingerprint(table),
+            fingerprint=fingerprint(train_rows),
             sources=tuple(train_rows["source"].unique(maintain_order=True).to_list()),
             scan_hashes=tuple(sorted({value[:16] for value in train_rows["sha256"].drop_nulls().to_list()})),
             licences=dict(train_rows.select("source", "licence").unique().drop_nulls().sort("source").iter_rows()),
@@ -110,16 +115,19 @@ def load_network(run: Path, recipe: Recipe) -> DetectorSegmenter:
     return network.eval()
 
 
-def to_onnx(network: DetectorSegmenter, size: int, *, half: bool = True) -> onnx.ModelProto:
-    """The network as an ONNX model with inputs ``image`` and outputs ``mask`` and ``score``, any batch size."""
-    example = torch.zeros(2, 1, size, size)
-    with tempfile.TemporaryDirectory() as folder:
+def to_onnx(
+    network: nn.Module, shape: tuple[int, int, int], outputs: Sequence[str], *, half: bool = True
+) -> onnx.ModelProto:
+    """The network as an ONNX model with the input ``image``, (N, *shape) for any N, and named outputs."""
+    example = torch.zeros(2, *shape)
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # of torch about itself
         path = Path(folder) / "network.onnx"
         program = torch.onnx.export(
-            Exported(network).eval(),
+            network.eval(),
             (example,),
             input_names=["image"],
-            output_names=["mask", "score"],
+            output_names=[*outputs],
             dynamic_shapes={"image": {0: torch.export.Dim("batch")}},
             opset_version=OPSET,
             dynamo=True,

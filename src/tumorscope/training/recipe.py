@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import math
 import tomllib
+from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar, cast, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
 
 from tumorscope.errors import RecipeError, look_up
-
-
-class Section(BaseModel):
-    """A part of a recipe; unknown keys are refused."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
+from tumorscope.training.classifier_recipe import ClassifierRecipe
+from tumorscope.training.sections import Section
 
 
 class Model(Section):
@@ -245,7 +243,15 @@ class Classical(Section):
     validation: Validation = Validation()  # type: ignore[call-arg]
 
 
-TASKS: dict[str, type[Recipe | Classical]] = {"detect-segment": Recipe, "classical": Classical}
+AnyRecipe = Recipe | Classical | ClassifierRecipe
+TASKS: dict[str, type[AnyRecipe]] = {
+    "detect-segment": Recipe,
+    "classical": Classical,
+    "classify": ClassifierRecipe,
+}
+
+
+Chosen = TypeVar("Chosen", bound=Recipe | Classical | ClassifierRecipe)
 
 
 def names() -> list[str]:
@@ -254,7 +260,7 @@ def names() -> list[str]:
     return sorted(item.name.removesuffix(".toml") for item in folder.iterdir() if item.name.endswith(".toml"))
 
 
-def load(name_or_path: str | Path) -> Recipe | Classical:
+def load(name_or_path: str | Path) -> AnyRecipe:
     """The recipe of a name that comes with the package, or of a TOML file.
 
     Raises
@@ -274,12 +280,17 @@ def load(name_or_path: str | Path) -> Recipe | Classical:
     return parse(text, str(name_or_path))
 
 
-def parse(text: str, origin: str) -> Recipe | Classical:
+def parse(text: str, origin: str) -> AnyRecipe:
     """The recipe that TOML ``text`` holds, of the kind that its ``task`` asks for; ``origin`` names it in errors."""
     try:
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise RecipeError(f"{origin}: not valid TOML ({error}); mend that line") from error
+    return of_values(values, origin)
+
+
+def of_values(values: dict[str, Any], origin: str) -> AnyRecipe:
+    """The recipe of plain data, as TOML or JSON hold it."""
     try:
         kind = TASKS[look_up(str(values.get("task", "detect-segment")), TASKS, "task", RecipeError)]
     except RecipeError as unknown:
@@ -288,6 +299,63 @@ def parse(text: str, origin: str) -> Recipe | Classical:
         return kind.model_validate(values)
     except ValidationError as error:
         raise RecipeError(_one_line(origin, kind, error)) from error
+
+
+def to_toml(recipe: AnyRecipe) -> str:
+    """The recipe as TOML that `parse` takes, every key written out.
+
+    Examples
+    --------
+    >>> parse(to_toml(load("scout")), "scout.toml") == load("scout")
+    True
+    """
+    values = recipe.model_dump(mode="json")
+    plain = {key: value for key, value in values.items() if not isinstance(value, dict)}
+    lines = [f"{key} = {_toml(value)}" for key, value in plain.items()]
+    for key, value in values.items():
+        if isinstance(value, dict):
+            lines += ["", f"[{key}]", *(f"{name} = {_toml(one)}" for name, one in value.items())]
+    return "\n".join(lines) + "\n"
+
+
+def _toml(value: Any) -> str:
+    """A value as TOML writes it; None, which TOML lacks, does not occur within lists."""
+    if isinstance(value, dict):
+        kept = {key: one for key, one in value.items() if one is not None}
+        return (
+            "{ " + ", ".join(f"{json.dumps(key)} = {_toml(one)}" for key, one in kept.items()) + " }" if kept else "{}"
+        )
+    if isinstance(value, list):
+        return "[" + ", ".join(_toml(one) for one in value) + "]"
+    return json.dumps(value)  # TOML's strings, numbers and booleans are JSON's
+
+
+def changed(recipe: Chosen, settings: Mapping[str, Any], origin: str = "settings") -> Chosen:
+    """The recipe with other values under dotted keys (``fit.batch``, ``phases.0.rate``), checked anew.
+
+    Raises
+    ------
+    RecipeError
+        For an unknown key or a bad value.
+
+    Examples
+    --------
+    >>> changed(load("classical"), {"classifier.strength": 0.1}).classifier.strength
+    0.1
+    """
+    values = recipe.model_dump(mode="json")
+    for key, value in settings.items():
+        *path, last = key.split(".")
+        place: Any = values
+        for number, part in enumerate(path):
+            listed = isinstance(place, list)
+            if not isinstance(place, dict | list) or (listed and not (part.isdigit() and int(part) < len(place))):
+                raise RecipeError(f"{origin}: '{key}' names nothing under '{'.'.join(path[:number])}'; check the key")
+            place = place[int(part)] if isinstance(place, list) else place.setdefault(part, {})
+        if not isinstance(place, dict):
+            raise RecipeError(f"{origin}: '{key}' names nothing that can be set; check the key")
+        place[last] = value
+    return cast("Chosen", of_values(values, origin))
 
 
 def _one_line(origin: str, kind: type[Section], error: ValidationError) -> str:
@@ -299,8 +367,7 @@ def _one_line(origin: str, kind: type[Section], error: ValidationError) -> str:
             if part.isdigit():
                 continue
             section = section.model_fields[part].annotation
-            if not isinstance(section, type):
-                section = Phase
+            section = next((one for one in get_args(section) if isinstance(one, type)), section)
         try:
             look_up(where[-1], section.model_fields, f"key in {'.'.join(where[:-1]) or 'the recipe'}", RecipeError)
         except RecipeError as unknown:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import platform
-import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -13,7 +10,7 @@ from typing import Any
 import lightning.pytorch as L
 import polars as pl
 import torch
-from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint
+from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.callbacks.progress import TQDMProgressBar
 from torch.utils.data import DataLoader
 
@@ -24,37 +21,12 @@ from tumorscope.errors import DataError, OutputError
 from tumorscope.imaging.preparation import Preparation
 from tumorscope.training import data
 from tumorscope.training.cache import Cache, build
-from tumorscope.training.recipe import Recipe
+from tumorscope.training.engine import PRECISIONS, EpochLog, averaging, precision_of, write_json, write_weights
+from tumorscope.training.provenance import commit, fingerprint
+from tumorscope.training.recipe import Recipe, to_toml
 from tumorscope.training.segment import DetectSegment
 
 LAST = "checkpoints/last.ckpt"
-BF16_ON_CPU = ("amx_bf16", "avx512_bf16", "bf16")  # the processor's own words; elsewhere bf16 takes twice fp32's time
-EMA_STEPS = 4  # weights are averaged every so many steps, with the decay that belongs to them
-
-
-class EpochLog(L.Callback):
-    """One row an epoch in ``metrics.csv``; on resuming, rows of epochs that will run again are dropped."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Keep the rows of finished epochs."""
-        if self.path.exists():
-            rows = pl.read_csv(self.path)
-            self._write(rows.filter(pl.col("epoch") < trainer.current_epoch))
-
-    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Add the epoch's row."""
-        figures = {name: float(value) for name, value in sorted(trainer.callback_metrics.items())}
-        rate = trainer.optimizers[0].param_groups[0]["lr"]
-        row = pl.DataFrame([{"epoch": trainer.current_epoch, "step": trainer.global_step, "rate": rate, **figures}])
-        rows = pl.read_csv(self.path) if self.path.exists() else None
-        self._write(row if rows is None or rows.is_empty() else pl.concat([rows, row], how="diagonal_relaxed"))
-
-    def _write(self, rows: pl.DataFrame) -> None:
-        with io.atomic(self.path) as path:
-            rows.write_csv(path)
 
 
 class EpochData(L.LightningDataModule):
@@ -104,8 +76,8 @@ def train(
         table = with_split(manifest.load(sources), recipe)
         run.mkdir(parents=True, exist_ok=True)
         manifest.write(table, run / "manifest.parquet")
-    with io.atomic(run / "recipe.json") as path:
-        path.write_text(recipe.model_dump_json(indent=2), encoding="utf-8")
+    with io.atomic(run / "recipe.toml") as path:
+        path.write_text(to_toml(recipe), encoding="utf-8")
     L.seed_everything(recipe.seed, workers=True)
     torch.set_flush_denormal(True)
     cache = build(usable(table), preparation_of(recipe), cache_folder or run / "cache")
@@ -117,7 +89,7 @@ def train(
     )
     if trainer.interrupted:
         raise OutputError(f"{run}: interrupted in epoch {trainer.current_epoch}; run again with --resume to go on")
-    _write_weights(module, run)
+    write_weights(module.network, run / "checkpoints" / "averaged.safetensors")
     _write_provenance(recipe, cache, run, time.monotonic() - start)
     return run
 
@@ -156,29 +128,18 @@ def usable(table: pl.DataFrame) -> pl.DataFrame:
     return rows
 
 
-def precision_of(recipe: Recipe) -> str:
-    """``fp32`` or ``bf16``: what the recipe says, or with ``auto`` bf16 where it is not emulated in software."""
-    if recipe.precision != "auto":
-        return recipe.precision
-    if torch.cuda.is_available():
-        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
-    can: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
-    return "bf16" if any(can.get(name) for name in BF16_ON_CPU) else "fp32"
-
-
 def _trainer(recipe: Recipe, run: Path, progress: bool) -> L.Trainer:
     keep = ModelCheckpoint(
         run / "checkpoints", filename="last", save_top_k=1, enable_version_counter=False, save_on_train_epoch_end=True
     )
-    every = EMA_STEPS
     return L.Trainer(
         max_epochs=recipe.epochs,
         accelerator="auto",
         devices=1,
-        precision="bf16-mixed" if precision_of(recipe) == "bf16" else "32-true",
+        precision=PRECISIONS[precision_of(recipe.precision)],
         reload_dataloaders_every_n_epochs=1,
         callbacks=[
-            EMAWeightAveraging(decay=recipe.optimiser.ema**every, update_every_n_steps=every),
+            *averaging(recipe.optimiser.ema),
             EpochLog(run / "metrics.csv"),
             keep,
             *([TQDMProgressBar(refresh_rate=10)] if progress else []),
@@ -191,32 +152,18 @@ def _trainer(recipe: Recipe, run: Path, progress: bool) -> L.Trainer:
     )
 
 
-def _write_weights(module: DetectSegment, run: Path) -> None:
-    from safetensors.torch import save_file
-
-    with io.atomic(run / "checkpoints" / "averaged.safetensors") as path:
-        save_file({name: value.contiguous() for name, value in module.network.state_dict().items()}, path)
-
-
-def fingerprint(table: pl.DataFrame) -> str:
-    """Hash of the training scans' contents, the same in any order."""
-    hashes = sorted(table.filter(pl.col("split") == "train")["sha256"].to_list())
-    return hashlib.sha256("".join(hashes).encode()).hexdigest()
-
-
 def _write_provenance(recipe: Recipe, cache: Cache, run: Path, seconds: float) -> None:
-    git = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+    table = pl.read_parquet(run / "manifest.parquet")
     record: dict[str, Any] = {
         "tumorscope": __version__,
         "python": platform.python_version(),
         "torch": torch.__version__,
         "lightning": L.__version__,
-        "git": git.stdout.strip() or None,
+        "git": commit(),
         "seed": recipe.seed,
-        "precision": precision_of(recipe),
-        "data_fingerprint": fingerprint(pl.read_parquet(run / "manifest.parquet")),
+        "precision": precision_of(recipe.precision),
+        "data_fingerprint": fingerprint(table.filter(pl.col("split") == "train")),
         "slices": dict(cache.table.group_by("split").len().iter_rows()),
         "seconds_of_last_call": round(seconds, 1),
     }
-    with io.atomic(run / "provenance.json") as path:
-        path.write_text(json.dumps(record, indent=2), encoding="utf-8")
+    write_json(record, run / "provenance.json")
