@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -187,7 +188,11 @@ def fit(
     if before is None or not (before[1]["stopped"] or before[0] >= loop.epochs):
         logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
         trainer = _trainer(loop, folder, [best, *averaging(loop.ema), *rows], progress)
-        trainer.fit(module, datamodule=data, ckpt_path=str(last) if before else None, weights_only=True)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", r".*LeafSpec", FutureWarning)  # of Lightning about torch, not the user's
+            warnings.filterwarnings("ignore", ".*does not have many workers", UserWarning)
+            warnings.filterwarnings("ignore", ".*resuming from a checkpoint that ended", UserWarning)
+            trainer.fit(module, datamodule=data, ckpt_path=str(last) if before else None, weights_only=True)
         if trainer.interrupted:
             raise OutputError(
                 f"{folder}: interrupted in epoch {loop.first_epoch + trainer.current_epoch}; "
