@@ -35,6 +35,22 @@ def test_a_table_with_its_truth(call: Any, tmp_path: Path) -> None:
     assert pl.read_csv(tmp_path / "out" / "metrics.csv").height == len(values["metrics"])
 
 
+def test_a_table_whose_truth_and_slices_stand_in_a_manifest(call: Any, phantom_folder: Path, tmp_path: Path) -> None:
+    rows = manifest.load(phantom_folder, groups=False)
+    scanner = pl.Series("scanner", ["old", "new"] * rows.height).head(rows.height)
+    manifest.write(rows.with_columns(scanner), tmp_path / "scans.parquet")
+    right = rows.select("id", probability=0.1 + 0.8 * pl.col("label"))
+    right.write_csv(tmp_path / "predictions.csv")
+    answer = call(
+        "evaluate", tmp_path / "predictions.csv", tmp_path / "scans.parquet", "-o", tmp_path / "out", "--by", "scanner",
+        "--json",
+    )  # fmt: skip
+    assert answer.code == 0 and answer.json["scans"] == rows.height
+    values = json.loads((tmp_path / "out" / "metrics.json").read_text("utf-8"))
+    assert {(one["column"], one["value"]) for one in values["slices"]} == {("scanner", "old"), ("scanner", "new")}
+    assert next(one["value"] for one in values["metrics"] if one["metric"] == "roc_auc") == 1.0
+
+
 def test_a_bundle_on_scans_with_masks(call: Any, phantom_folder: Path, tmp_path: Path) -> None:
     rows = manifest.load(phantom_folder, groups=False).head(6)
     manifest.write(rows, tmp_path / "few.parquet")

@@ -30,12 +30,15 @@ def evaluate(
 ) -> int:
     """Say how good a model is, with intervals by patient or group, and whom it serves badly.
 
-    Scans that a bundle was trained on are left out and counted. Writes OUT/report.html, OUT/metrics.json and
-    OUT/metrics.csv, and a bundle's predictions and masks. Exit code 3: some scans could not be predicted.
+    Scans that a bundle was trained on are left out and counted. Of a run on the data it was trained with, its
+    own answers to the scans that it held out are judged; on other data its model is, and the drop is shown.
+    Writes OUT/report.html, OUT/metrics.json and OUT/metrics.csv, and a bundle's predictions and masks. Exit
+    code 3: some scans could not be predicted.
 
     \b
     Examples
       tumorscope evaluate model.onnx external/ -o judged
+      tumorscope evaluate run scans/ -o judged
       tumorscope evaluate predictions.csv manifest.parquet -o judged
       tumorscope evaluate anyones_predictions.csv -o judged --by plane --by source
     """  # noqa: D301

@@ -157,6 +157,11 @@ class BundleMetadata(_Part):
     training: Training = Field(default_factory=lambda: Training(), description="what the network has seen")
     metrics: dict[str, Any] = Field(default_factory=dict, description="measured results, for the model card")
 
+    @property
+    def of_several(self) -> bool:
+        """Whether there is more to say than one probability of a tumour."""
+        return len(self.labels) > 2 or self.none is None
+
     def classes(self, score: NDArray) -> NDArray[np.float64]:
         """Calibrated probabilities (N, K) of a classifier's logits, (N, 1) of the second of two classes or (N, K).
 

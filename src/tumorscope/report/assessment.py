@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -16,11 +18,13 @@ from tumorscope.evaluation.mask_summary import MaskSummary, summarise
 from tumorscope.evaluation.predictions import Predictions
 from tumorscope.inference.batch import Sink
 from tumorscope.inference.bundle import Bundle
-from tumorscope.report.evaluation import truth_of, write_evaluation
+from tumorscope.inference.classes import CLASSES
+from tumorscope.report.evaluation import write_evaluation
 from tumorscope.report.predictions import predict
 
 BUNDLE = ".onnx"
-RUN_FILES = ("model.onnx", "predictions.parquet")
+MODEL, OWN = "model.onnx", "predictions.parquet"
+NONE = ("no_tumor", "notumor", "no tumor", "no", "normal", "healthy")  # other names of the class none
 
 
 @dataclass(frozen=True)
@@ -50,7 +54,8 @@ def assess(
     ----------
     subject : path
         A bundle (``.onnx``), a run folder with ``model.onnx`` or ``predictions.parquet``, or a table of predictions
-        (``.csv``, ``.parquet``; see `evaluation.predictions.Predictions.of`).
+        (``.csv``, ``.parquet``; see `evaluation.predictions.Predictions.of`). Of a run on data that it knows, its own
+        answers to the scans it held out are judged; on other data its model is, and the page shows the difference.
     data : list of path
         Folders or manifests that hold the truth. A bundle needs them; a table may have the truth itself.
     out : Path
@@ -70,11 +75,13 @@ def assess(
         If there is no truth, the bundle has seen every scan, or the two do not fit.
     """
     path = Path(subject)
-    if path.is_dir():
-        path = _of_run(path, data)
     table = manifest.load(list(data)) if data else None
-    masks, seen, failed = None, 0, 0
-    if path.suffix.casefold() == BUNDLE:
+    run = path if path.is_dir() else None
+    masks, seen, failed, own = None, 0, 0, None
+    predictions = None if run is None else _held_out(run, table)
+    if run is not None and predictions is None:
+        path, own = run / MODEL, _own(run)
+    if predictions is None and path.suffix.casefold() == BUNDLE:
         if table is None:
             raise DataError(f"{path}: a bundle is judged on scans with a truth; name a folder or a manifest behind it")
         bundle = Bundle.load(path)
@@ -85,11 +92,34 @@ def assess(
         )
         failed = done.failed
         masks = _masks(table, out)
-        threshold = bundle.metadata.thresholds.tumor if threshold is None else threshold
-        path = out / "predictions.csv"
-    predictions = Predictions.read(path, None if table is None else truth_of(table))
+        if bundle.metadata.of_several:
+            path, table = out / CLASSES, by_name(table, bundle.metadata.labels)
+        else:
+            path = out / "predictions.csv"
+            threshold = bundle.metadata.thresholds.tumor if threshold is None else threshold
+    if predictions is None:
+        predictions = Predictions.read(path, table)
     found = evaluate_predictions(predictions, threshold=threshold, slices=slices)
-    return Assessment(found, masks, seen, failed, write_evaluation(found, out, masks, seen, command))
+    report = write_evaluation(found, out, masks, seen, command, own)
+    return Assessment(found, masks, seen, failed, report)
+
+
+def by_name(table: pl.DataFrame, labels: tuple[str, ...]) -> pl.DataFrame:
+    """The manifest with the bundle's class names for labels; the class without tumour may be called otherwise there.
+
+    Raises
+    ------
+    DataError
+        If no scan is of any of the classes.
+    """
+    none = {name: "none" for name in NONE}
+    known = {none.get(name.casefold(), name.casefold()): name for name in labels}
+    plain = pl.col("label_name").fill_null(pl.col("tumor_type")).str.to_lowercase().replace(none)
+    named = plain.replace_strict(known, default=None, return_dtype=pl.String)
+    found = table.with_columns(label=named)
+    if found["label"].null_count() == found.height:
+        raise DataError(f"label_name: no scan is called {' or '.join(labels)}; give the manifest that column")
+    return found
 
 
 def unseen(table: pl.DataFrame, bundle: Bundle) -> tuple[pl.DataFrame, int]:
@@ -107,14 +137,39 @@ def unseen(table: pl.DataFrame, bundle: Bundle) -> tuple[pl.DataFrame, int]:
     return new, table.height - new.height
 
 
-def _of_run(run: Path, data: list[str | Path]) -> Path:
-    """What of a run is judged: its model on data that are named, otherwise its own out-of-fold predictions."""
-    model, own = (run / name for name in RUN_FILES)
-    if data and model.is_file():
-        return model
-    if own.is_file():
-        return own
-    raise DataError(f"{run}: holds neither model.onnx nor predictions.parquet; finish the training, or export it first")
+def _held_out(run: Path, table: pl.DataFrame | None) -> Predictions | None:
+    """A run's own answers to scans that it neither learnt from nor chose by; None where its model has to be asked.
+
+    They are asked for by naming no data, or data that the run was trained and tested on.
+
+    Raises
+    ------
+    DataError
+        If the run is unfinished, or held none of these scans out.
+    """
+    model, file = run / MODEL, run / OWN
+    if table is None or not file.is_file():
+        if file.is_file():
+            return Predictions.read(file)
+        if model.is_file():
+            return None
+        raise DataError(f"{run}: holds neither {MODEL} nor {OWN}; finish the training, or export it first")
+    mine = manifest.read(run / "manifest.parquet", check_files=False)
+    known = mine.filter(pl.col("sha256").is_in(table["sha256"].drop_nulls().to_list()))
+    if known.height < table.height and model.is_file():
+        return None
+    told = Predictions.read(file)
+    rows = pl.Series(told.ids).str.replace(r":\d+$", "").is_in(known["id"].to_list()).to_numpy()
+    if not rows.any():
+        raise DataError(f"{run}: held none of these {table.height} scans out; name scans that it has not seen")
+    return told.only(rows)
+
+
+def _own(run: Path) -> dict[str, Any] | None:
+    """What the run measured on its own held-out scans, where it did."""
+    file = run / "metrics.json"
+    found = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    return found.get("test") or found.get("cross_validation")
 
 
 def _masks(table: pl.DataFrame, out: Path) -> MaskSummary | None:

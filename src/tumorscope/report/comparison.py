@@ -19,12 +19,32 @@ from tumorscope.io import atomic
 from tumorscope.report import reference
 from tumorscope.report.charts import chart, drawn
 from tumorscope.report.document import Figure, Section, Table, write_document
-from tumorscope.report.evaluation import truth_of
 
 FILES = ("predictions.parquet", "predictions.csv")
 SHOWN = ("roc_auc", "pr_auc", "balanced_accuracy", "accuracy", "sensitivity", "specificity", "f1", "mcc", "binary_iou")
 SHOWN_OF_SEVERAL = ("macro_roc_auc", "balanced_accuracy", "accuracy", "macro_f1", "mcc")
-LEARNING = ("train_loss", "val_loss", "val_dice", "val_auc_evidence", "val_auc")  # columns of metrics.csv drawn
+LEARNT = (
+    ("training accuracy", "train_accuracy"),
+    ("validation accuracy", "val_accuracy"),
+    ("training F1", "train_f1"),
+    ("validation F1", "val_f1"),
+    ("training IoU", "train_iou"),
+    ("validation IoU", "val_iou"),
+    ("validation AUC", "val_auc"),
+)
+HELD = ("accuracy", "f1", "binary_iou", "roc_auc")
+BESIDE = (
+    "Training scans taught the model and validation scans picked its epoch, so both flatter it; only scans that did "
+    "neither say what it is worth."
+)
+LEARNING = (
+    "train_loss",
+    "val_loss",
+    "train_auc",
+    "val_auc",
+    "val_dice",
+    "val_auc_evidence",
+)  # columns of metrics.csv drawn
 
 
 @dataclass(frozen=True)
@@ -75,19 +95,21 @@ def compare(
     """
     if len(subjects) < 2:
         raise DataError(f"compare: {len(subjects)} model was given; give two or more runs or files of predictions")
-    truth = truth_of(manifest.load(list(data))) if data else None
+    truth = manifest.load(list(data)) if data else None
     names = _names(subjects)
     given = {name: Predictions.read(_file(Path(one)), truth) for name, one in zip(names, subjects, strict=True)}
     tests = compare_models(given, metric=metric, reference=against, rounds=rounds)
     found = {name: evaluate_predictions(one, rounds=rounds) for name, one in given.items()}
     rows = _rows(found)
+    learnt = _learnt(names, subjects, found)
     markdown = out / "table.md"
     with atomic(markdown) as draft:
-        draft.write_text(_markdown(rows, tests), encoding="utf-8")
+        draft.write_text(_markdown(rows, learnt, tests), encoding="utf-8")
     values = {"models": {name: one.to_dict() for name, one in found.items()}, "pairs": tests.table().to_dicts()}
     with atomic(out / "comparison.json") as draft:
         draft.write_text(json.dumps(values, indent=2), encoding="utf-8")
-    sections = [_table(rows), _differences(tests), *_curves(found), *_learning(names, subjects), _reference()]
+    sections = [_table(rows), _differences(tests), *_beside(learnt), *_curves(found), *_learning(names, subjects)]
+    sections.append(_reference())
     facts = {"models": len(found), "scans": max(one.scans for one in found.values()), "command": command}
     report = write_document(out / "report.html", "Which is better", tests.sentences()[:6], sections, facts)
     return Comparison(found, tests, report, markdown)
@@ -126,11 +148,44 @@ def _rows(found: dict[str, Evaluation]) -> list[tuple[str, ...]]:
     return rows
 
 
-def _markdown(rows: list[tuple[str, ...]], tests: PairedTests) -> str:
-    lines = ["| " + " | ".join(row) + " |" for row in rows]
-    lines.insert(1, "|" + "---|" * len(rows[0]))
+def _learnt(names: list[str], subjects: list[str | Path], found: dict[str, Evaluation]) -> list[tuple[str, ...]]:
+    """Training, validation and held-out figures of the runs that kept them, in the reference's columns."""
+    rows: list[tuple[str, ...]] = []
+    for name, one in zip(names, subjects, strict=True):
+        file = Path(one) / "metrics.json"
+        kept = json.loads(file.read_text(encoding="utf-8")).get("learning") if file.is_file() else None
+        if kept:
+            results = found[name].results
+            held = [results.get(key) for key in HELD]
+            figures = [kept.get(key) for _, key in LEARNT] + [
+                None if key is None else key.interval.value for key in held
+            ]
+            rows.append((name, *("" if value is None else f"{value:.3f}" for value in figures)))
+    titles = (
+        "model",
+        *(title for title, _ in LEARNT),
+        *(f"held-out {key}" for key in ("accuracy", "F1", "IoU", "AUC")),
+    )
+    return [titles, *rows] if rows else []
+
+
+def _beside(learnt: list[tuple[str, ...]]) -> list[Section]:
+    if not learnt:
+        return []
+    return [Section("Training, validation, held out", [BESIDE], [Table(learnt[0], learnt[1:])])]
+
+
+def _markdown(rows: list[tuple[str, ...]], learnt: list[tuple[str, ...]], tests: PairedTests) -> str:
+    lines = _marked(rows)
     said = [f"- {one}" for one in tests.sentences()]
-    return "\n".join([*lines, "", "Intervals are 95 %, over groups.", "", *said, ""])
+    more = [BESIDE, "", *_marked(learnt), ""] if learnt else []
+    return "\n".join([*lines, "", "Intervals are 95 %, over groups.", "", *said, "", *more])
+
+
+def _marked(rows: list[tuple[str, ...]]) -> list[str]:
+    """A Markdown table, the first row its headings."""
+    lines = ["| " + " | ".join(row) + " |" for row in rows]
+    return [lines[0], "|" + "---|" * len(rows[0]), *lines[1:]]
 
 
 def _table(rows: list[tuple[str, ...]]) -> Section:

@@ -21,7 +21,12 @@ SIZE = (4.2, 3.8)  # inches
 
 
 def write_evaluation(
-    found: Evaluation, out: Path, masks: MaskSummary | None = None, seen: int = 0, command: str = ""
+    found: Evaluation,
+    out: Path,
+    masks: MaskSummary | None = None,
+    seen: int = 0,
+    command: str = "",
+    own: dict[str, Any] | None = None,
 ) -> Path:
     """``out/report.html``, with ``metrics.json`` and ``metrics.csv`` beside it.
 
@@ -36,6 +41,8 @@ def write_evaluation(
         Scans left out because the model was trained on them.
     command : str
         What was typed.
+    own : dict or None
+        `Evaluation.to_dict` of the model's own test, where these scans come from elsewhere.
 
     Raises
     ------
@@ -45,11 +52,14 @@ def write_evaluation(
     values: dict[str, Any] = {**found.to_dict(), "seen_in_training": seen}
     if masks is not None:
         values["masks"] = {"sentence": masks.sentence(), "figures": masks.table.to_dicts()}
+    drop = _drop(found, own) if own else []
+    if drop:
+        values["own_test"] = {"sentence": drop[0].sentences[0], "metrics": own["metrics"] if own else []}
     with atomic(out / "metrics.json") as draft:
         draft.write_text(json.dumps(values, indent=2), encoding="utf-8")
     with atomic(out / "metrics.csv") as draft:
         found.table().write_csv(draft)
-    return write_page(found, out / "report.html", masks, seen, command)
+    return write_page(found, out / "report.html", masks, seen, command, drop)
 
 
 def write_page(
@@ -66,6 +76,28 @@ def write_page(
     lead += [found[name].sentence() for name in MAIN if name in found.results][:LEAD]
     facts = {"scans": found.scans, "groups": found.groups, "threshold": found.threshold, "command": command}
     return write_document(file, f"How good it is: {Path(found.name).name}", lead, sections, facts)
+
+
+def _drop(found: Evaluation, own: dict[str, Any]) -> list[Section]:
+    """How these scans compare with the model's own test."""
+    before = {row["metric"]: row for row in own["metrics"] if row["value"] is not None}
+    shared = [name for name in MAIN if name in found.results and name in before]
+    if not shared:
+        return []
+    rows = []
+    for name in shared:
+        here, there = found[name].interval, before[name]
+        rows.append(
+            (there["title"], there["value"], there["low"], there["high"], here.value, here.low, here.high,
+             here.value - there["value"])
+        )  # fmt: skip
+    first = rows[0]
+    said = (
+        f"{first[0]} is {first[4]:.3f} on these {found.scans} scans and {first[1]:.3f} on the {own['scans']} scans "
+        f"of the run's own test: a difference of {first[7]:+.3f}."
+    )
+    columns = ("metric", "own test", "low", "high", "here", "low", "high", "difference")
+    return [Section("Against its own test", [said], [Table(columns, rows, "With 95 % intervals over groups")])]
 
 
 def seen_sentence(seen: int) -> str:

@@ -84,7 +84,7 @@ def predict(
     sinks: list[Sink] = [] if watch is None else [watch(len(items))]
     if overlays or report:
         sinks.append(Pages(folder, bundle.metadata, inputs, overlays=overlays, report=report))
-    if len(bundle.metadata.labels) > 2 or bundle.metadata.none is None:
+    if bundle.metadata.of_several:
         sinks.append(ClassTable(folder, bundle.metadata.labels))
     options = Options(channel=channel, masks=masks, workers=workers)
     summary = predict_many(items, Predictor(bundle), folder, options, sinks)

@@ -94,7 +94,7 @@ def train(
     _write_log(run, parts)
     _write_provenance(recipe, run, parts, chosen, origin, time.monotonic() - start)
     found = judged(recipe, told, validation, single=len(parts) == 1)
-    engine.write_json(_metrics(recipe, found, parts), run / "metrics.json")
+    engine.write_json(_metrics(recipe, found, run, parts), run / "metrics.json")
     export(run, run / MODEL)
     write_report(recipe, run, found, command)
     return run
@@ -230,7 +230,7 @@ def _write_log(run: Path, parts: list[Division]) -> None:
         mean.write_csv(path)
 
 
-def _metrics(recipe: ClassifierRecipe, found: Evaluation | None, parts: list[Division]) -> dict[str, Any]:
+def _metrics(recipe: ClassifierRecipe, found: Evaluation | None, run: Path, parts: list[Division]) -> dict[str, Any]:
     kind = "test" if len(parts) == 1 else "cross_validation"
     repeats = len({one.repeat for one in parts})
     protocol = {
@@ -241,7 +241,24 @@ def _metrics(recipe: ClassifierRecipe, found: Evaluation | None, parts: list[Div
         "bootstrap_rounds": recipe.data.rounds,
         "figures": "of scans that neither taught nor chose; intervals from whole groups drawn with replacement",
     }
-    return {kind: None if found is None else found.to_dict(), "protocol": protocol}
+    return {
+        kind: None if found is None else found.to_dict(),
+        "learning": _learning(run, parts),
+        "protocol": protocol,
+    }
+
+
+def _learning(run: Path, parts: list[Division]) -> dict[str, float | None]:
+    """Training and validation figures at each fold's best epoch, the mean over folds; of scans that taught or chose."""
+    best = []
+    for one in parts:
+        folder = folder_of(run, one)
+        epoch = engine.read_json(folder / DONE, {})["best_epoch"]
+        best.append(pl.read_csv(folder / LOG).filter(pl.col("epoch") == epoch))
+    table = pl.concat(best, how="diagonal_relaxed")
+    chosen = [name for name in table.columns if name.startswith(("train_", "val_"))]
+    mean = table.select(pl.col(chosen).fill_nan(None).mean())
+    return dict(zip(chosen, mean.row(0), strict=True))
 
 
 def _write_provenance(
