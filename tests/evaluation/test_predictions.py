@@ -103,6 +103,11 @@ class TestReading:
         with pytest.raises(DataError, match="cannot be read"):
             Predictions.read(tmp_path / "p.csv")
 
+    def test_what_a_manifest_calls_status_says_nothing_of_a_prediction(self):
+        table = pl.DataFrame({"id": ["a", "b"], "probability": [0.2, 0.9]})
+        truth = pl.DataFrame({"id": ["a", "b"], "label": [0, 1], "status": ["alive", "dead"], "probability_0": [9, 9]})
+        assert len(Predictions.of(table, truth=truth)) == 2
+
     def test_a_manifest_of_other_scans_is_named(self):
         table = pl.DataFrame({"id": ["a"], "probability": [0.5]})
         with pytest.raises(DataError, match="none of its 1 ids"):

@@ -111,3 +111,8 @@ def test_far_from_the_origin_and_tiny_units_change_nothing() -> None:
 def test_wrong_input_is_refused(points: np.ndarray, ks: list[int], match: str) -> None:
     with pytest.raises(ScanError, match=match):
         kmeans(points, ks)
+
+
+def test_many_points_of_few_places():
+    (found,) = kmeans(np.repeat([[0.0], [1.0]], 3000, axis=0), [2])
+    assert found.within == 0 and sorted(np.bincount(found.labels).tolist()) == [3000, 3000]

@@ -261,7 +261,9 @@ def _joined(table: pl.DataFrame, truth: pl.DataFrame, name: str) -> pl.DataFrame
     """``table`` with the manifest's columns that it lacks."""
     if "id" not in truth.columns:
         raise DataError(f"{name}: the manifest given as truth has no column 'id'; name the one that was predicted from")
-    new = truth.select("id", *[column for column in truth.columns if column not in table.columns])
+    answers = {"status", "repeat", *PROBABILITIES, *SCORES}  # of a prediction, whatever a manifest means by them
+    facts = [name for name in truth.columns if name not in answers and not OF_CLASS.match(name)]
+    new = truth.select("id", *[name for name in facts if name not in ("id", *table.columns)])
     new = new.with_columns(pl.col("id").cast(pl.String)).unique("id", keep="first", maintain_order=True)
     known = table["id"].is_in(new["id"].to_list())
     if not known.any():

@@ -55,6 +55,17 @@ def tissue_relative(frame: Frame, depth: FloatArray) -> FloatArray:
     """Grey values as multiples of the tissue level around, (h, w) float32: 1 is typical of the inside of this head.
 
     The level is a wide average over the deep part of the head; it follows coil shading and leaves anatomy.
+
+    Examples
+    --------
+    >>> from tumorscope.imaging.silhouette import frame_head
+    >>> y, x = np.mgrid[-50:50, -40:40]
+    >>> even = (np.hypot(y / 40, x / 30) < 1).astype(np.float32)
+    >>> for brightness in (90, 900):
+    ...     frame = frame_head(brightness * even)
+    ...     print(round(float(tissue_relative(frame, frame.depth())[80, 61]), 3))
+    1.0
+    1.0
     """
     grey = frame.grey.astype(np.float32)
     deep = (depth > DEEP * depth.max()).astype(np.float32)
@@ -70,6 +81,18 @@ def find_brain(frame: Frame) -> Found:
 
     The best few are tried again with a wide closing that stays below the scalp: where gyri or a lobe broke off, this
     brings them back, and where nothing is missing, the rim gets worse and the first one stays.
+
+    Examples
+    --------
+    >>> from tumorscope.imaging.silhouette import frame_head
+    >>> radius = np.hypot(*np.meshgrid(np.arange(-60, 60) / 55, np.arange(-50, 50) / 45, indexing="ij"))
+    >>> scan = np.select([radius < 0.75, radius < 0.88, radius < 1], [100.0, 0.0, 180.0])  # brain, bone, scalp
+    >>> frame = frame_head(scan.astype(np.float32))
+    >>> found = find_brain(frame)
+    >>> brain = frame.to_slice(found.mask)
+    >>> overlap = (brain & (radius < 0.75)).sum() / (brain | (radius < 0.75)).sum()
+    >>> found.confidence, bool(overlap > 0.97)
+    (1.0, True)
     """
     depth = frame.depth()
     relative = tissue_relative(frame, depth)
@@ -88,7 +111,17 @@ def find_brain(frame: Frame) -> Found:
 
 
 def assess(mask: GreyArray, relative: FloatArray, depth: FloatArray) -> Found:
-    """The mask with its confidence."""
+    """The mask with its confidence.
+
+    As `Found` describes it; the arguments are those of `rim_support`.
+
+    Examples
+    --------
+    >>> mask = np.zeros((40, 40), np.uint8)
+    >>> mask[10:25, 10:26] = 1  # a dark gap all around, and 15 % of a head that fills the picture
+    >>> assess(mask, mask.astype(np.float32), np.full((40, 40), 9, np.float32)).confidence
+    0.5
+    """
     share = int(mask.sum()) / max(int((depth > 0).sum()), 1)
     return Found(mask, rim_support(mask, relative, depth) * min(1.0, share / SMALLEST))
 
@@ -107,6 +140,14 @@ def rim_support(mask: GreyArray, relative: FloatArray, depth: FloatArray) -> flo
 
     Outline along the image's edge does not count. Dark is less than 0.7 times the mean of the mask's own pixels nearby,
     none of which counts for more than 1.2 tissue levels.
+
+    Examples
+    --------
+    >>> mask = np.zeros((40, 40), np.uint8)
+    >>> mask[10:30, 10:30] = 1
+    >>> deep = np.full((40, 40), 9, np.float32)
+    >>> rim_support(mask, mask.astype(np.float32), deep), rim_support(mask, np.ones((40, 40), np.float32), deep)
+    (1.0, 0.0)
     """
     inside = mask.astype(np.float32)
     relative = np.minimum(relative, np.float32(TISSUE))

@@ -81,7 +81,15 @@ def calinski_harabasz(points: NDArray, labels: NDArray) -> float:
 
 
 def variance_ratio(within: float, between: float, k: int, number: int) -> float:
-    """The Calinski–Harabasz index from the two sums of squares of ``number`` points in ``k`` clusters."""
+    """The Calinski–Harabasz index from the two sums of squares of ``number`` points in ``k`` clusters.
+
+    Infinite where ``within`` is 0.
+
+    Examples
+    --------
+    >>> variance_ratio(4.0, 100.0, k=2, number=4)  # (100 / 1) / (4 / 2)
+    50.0
+    """
     return (between / (k - 1)) / (within / (number - k)) if within > 0 else float("inf")
 
 

@@ -32,6 +32,13 @@ def grey_range(plane: FloatArray) -> tuple[float, float]:
     """Lowest and highest grey value of an (H, W) slice, single outliers left out.
 
     Taken from at most some 8,000 evenly spaced pixels; the true extremes where those are constant.
+
+    Examples
+    --------
+    >>> plane = np.arange(10000, dtype=np.float32).reshape(100, 100)
+    >>> plane[50, 50] = 1e9
+    >>> grey_range(plane)
+    (10.0, 9980.0)
     """
     step = max(1, int((plane.size / 8192) ** 0.5))
     bottom, top = percentiles(plane[::step, ::step], 0.1, 99.8)
@@ -41,7 +48,13 @@ def grey_range(plane: FloatArray) -> tuple[float, float]:
 
 
 def to_grey(plane: FloatArray, bottom: float, top: float) -> GreyArray:
-    """(H, W) uint8 image in which ``bottom`` became 0 and ``top`` 255; all 0 when they are equal."""
+    """(H, W) uint8 image in which ``bottom`` became 0 and ``top`` 255; all 0 when they are equal.
+
+    Examples
+    --------
+    >>> to_grey(np.array([[1, 2, 3, 9]], np.float32), 1, 3)
+    array([[  0, 127, 255, 255]], dtype=uint8)
+    """
     if top <= bottom:
         return np.zeros(plane.shape, np.uint8)
     scaled = (plane - np.float32(bottom)) * np.float32(255 / (top - bottom))
@@ -49,7 +62,15 @@ def to_grey(plane: FloatArray, bottom: float, top: float) -> GreyArray:
 
 
 def shrink(plane: NDArray) -> NDArray:
-    """The (H, W) slice with its longer side brought down to the working grid's, by area averages."""
+    """The (H, W) slice with its longer side brought down to the working grid's, by area averages.
+
+    A slice that is no larger comes back as it is.
+
+    Examples
+    --------
+    >>> shrink(np.ones((320, 80), np.float32)).shape, shrink(np.ones((32, 8), np.float32)).shape
+    ((160, 40), (32, 8))
+    """
     factor = WORKING_SIDE / max(plane.shape)
     if factor >= 1:
         return plane
@@ -58,13 +79,29 @@ def shrink(plane: NDArray) -> NDArray:
 
 
 def on_grid(mask: BoolArray, shape: tuple[int, ...], reach: int = 1) -> BoolArray:
-    """An (H, W) mask grown by ``reach`` pixels to each side, then brought to ``shape`` by nearest pixels."""
+    """An (H, W) mask grown by ``reach`` pixels to each side, then brought to ``shape`` by nearest pixels.
+
+    Examples
+    --------
+    >>> pixel = np.zeros((5, 5), bool)
+    >>> pixel[2, 2] = True
+    >>> int(on_grid(pixel, (10, 10)).sum()), int(on_grid(pixel, (10, 10), reach=0).sum())  # 3x3 and 1x1, doubled
+    (36, 4)
+    """
     grown = cv2.dilate(mask.astype(np.uint8), np.ones((2 * reach + 1, 2 * reach + 1), np.uint8))
     return cv2.resize(grown, (shape[1], shape[0]), interpolation=cv2.INTER_NEAREST) > 0
 
 
 def ring(grey: NDArray, width: int = 3) -> NDArray:
-    """Values of the outermost ``width`` rows and columns, as one line."""
+    """Values of the outermost ``width`` rows and columns, as one line.
+
+    Top, bottom, left, right; the corners stand twice.
+
+    Examples
+    --------
+    >>> ring(np.arange(9).reshape(3, 3), 1)
+    array([0, 1, 2, 6, 7, 8, 0, 3, 6, 2, 5, 8])
+    """
     rows, columns = min(width, grey.shape[0]), min(width, grey.shape[1])
     sides = (grey[:rows], grey[-rows:], grey[:, :columns], grey[:, -columns:])
     return np.concatenate([side.ravel() for side in sides])
@@ -75,6 +112,15 @@ def contrast_to_background(plane: FloatArray) -> GreyArray | None:
 
     The background is dark as a rule. Where most of the border has one value in mid-range, as after a z-score
     of the brain alone, that value is the background, and what is darker stands out as well.
+
+    Examples
+    --------
+    >>> scored = np.zeros((40, 40), np.float32)  # the background of a z-score
+    >>> scored[10:30, 10:20], scored[10:30, 20:30] = -2, 3
+    >>> contrast_to_background(scored)[20, [0, 15, 25]]
+    array([  0, 170, 255], dtype=uint8)
+    >>> contrast_to_background(np.ones((40, 40), np.float32)) is None
+    True
     """
     if min(plane.shape) < SMALLEST_SIDE:
         return None
@@ -92,13 +138,28 @@ def contrast_to_background(plane: FloatArray) -> GreyArray | None:
 
 
 def smoothness(grey: GreyArray) -> float:
-    """Share of the standard deviation that a 5×5 mean leaves: 0.2 for white noise, above 0.7 for slices."""
+    """Share of the standard deviation that a 5×5 mean leaves: 0.2 for white noise, above 0.7 for slices.
+
+    Examples
+    --------
+    >>> noise = np.random.default_rng(0).integers(0, 256, (99, 99)).astype(np.uint8)
+    >>> round(smoothness(noise), 1), round(smoothness(np.tile(np.arange(99, dtype=np.uint8), (99, 1))), 1)
+    (0.2, 1.0)
+    """
     spread = float(cv2.meanStdDev(grey)[1][0, 0])
     return float(cv2.meanStdDev(cv2.blur(grey, (5, 5)))[1][0, 0]) / max(spread, 1e-6)
 
 
 def otsu(blurred: GreyArray) -> float:
-    """Otsu's threshold of a uint8 array of any shape."""
+    """Otsu's threshold of a uint8 array of any shape.
+
+    The highest value of the darker class; what is brighter belongs to the other.
+
+    Examples
+    --------
+    >>> otsu(np.array([10, 20, 200, 220], np.uint8))
+    20.0
+    """
     return float(cv2.threshold(blurred.reshape(1, -1), 0, 255, cv2.THRESH_BINARY | cv2.THRESH_OTSU)[0])
 
 
@@ -108,6 +169,14 @@ def low_threshold(blurred: GreyArray) -> float:
     Otsu's threshold parts bright from dark, on many slices inside the head. Otsu's once more, on what lies
     below the first, parts dark tissue from background; it is raised above the background's own noise,
     which the darker half of the border shows.
+
+    Examples
+    --------
+    >>> scan = np.zeros((60, 60), np.uint8)
+    >>> scan[5:55, 5:55] = 60  # dark tissue
+    >>> scan[10:50, 10:50] = 200
+    >>> otsu(scan), low_threshold(scan)
+    (60.0, 6.0)
     """
     first = otsu(blurred)
     second = otsu(blurred[blurred <= first])
@@ -127,6 +196,15 @@ def find_head(grey: GreyArray, mode: str = "hard") -> BoolArray | None:
 
     A rectangle inside the image is no head but a picture with a border of its own; the head is then looked for
     in the rectangle.
+
+    Examples
+    --------
+    >>> disc = np.hypot(*np.mgrid[-40:40, -30:30]) < 20
+    >>> head = find_head(disc * np.uint8(200))
+    >>> bool(head[disc].all()), bool(head.sum() < 1.15 * disc.sum())  # the blur adds a rim of a pixel
+    (True, True)
+    >>> find_head(np.zeros((80, 60), np.uint8)) is None
+    True
     """
     head = _head_in(grey, mode)
     if head is None or (frame := _picture_frame(head)) is None:

@@ -63,6 +63,11 @@ def as_mask(mask: NDArray, shape: tuple[int, ...], name: str = "mask") -> BoolAr
     ------
     ScanError
         If the shapes differ.
+
+    Examples
+    --------
+    >>> as_mask(np.array([[0, 255]], np.uint8), (1, 2))
+    array([[False,  True]])
     """
     array = np.asarray(mask)
     if array.shape != shape:

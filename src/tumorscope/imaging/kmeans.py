@@ -109,10 +109,21 @@ def _checked(points: NDArray, ks: Sequence[int]) -> NDArray[np.float64]:
 def summarize(points: NDArray[np.float64], most: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Means (M, d) and sizes (M,) of the points in each cell of the finest regular grid with at most ``most`` cells.
 
-    The points themselves, each of size 1, where there are no more than ``most``.
+    The points themselves, each of size 1, where there are no more than ``most``; the different ones with their numbers
+    where those are no more.
+
+    Examples
+    --------
+    >>> summarize(np.repeat([[0.0], [1.0]], 3, axis=0), 4)[1]
+    array([3., 3.])
+    >>> summarize(np.array([[0.0], [1.0], [10.0], [12.0]]), 3)
+    (array([[ 0.5], [10. ], [12. ]]), array([2., 1., 1.]))
     """
     if len(points) <= most:
         return points, np.ones(len(points))
+    distinct, counts = np.unique(points, axis=0, return_counts=True)
+    if len(distinct) <= most:
+        return distinct, counts.astype(np.float64)
     low, span = points.min(axis=0), float(np.ptp(points, axis=0).max())
     cell = np.zeros(len(points), np.int64)
     side = span / 2

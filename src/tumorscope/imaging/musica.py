@@ -278,6 +278,11 @@ def gaussian_pyramid(plane: FloatArray, levels: int) -> list[FloatArray]:
     plane : (H, W) float32 array
     levels : int
         Most halvings; fewer when a plane is down to one pixel.
+
+    Examples
+    --------
+    >>> [plane.shape for plane in gaussian_pyramid(np.ones((5, 9), np.float32), 9)]
+    [(5, 9), (3, 5), (2, 3), (1, 2), (1, 1)]
     """
     planes = [plane]
     while len(planes) <= levels and max(planes[-1].shape) > 1:
@@ -295,6 +300,12 @@ def laplacian_pyramid(plane: FloatArray, levels: int) -> tuple[list[FloatArray],
     plane : (H, W) float32 array
     levels : int
         Most levels; fewer when a level is down to one pixel.
+
+    Examples
+    --------
+    >>> details, rest = laplacian_pyramid(np.full((5, 9), 7, np.float32), 2)
+    >>> [float(np.abs(detail).max()) for detail in details], rest.tolist()
+    ([0.0, 0.0], [[7.0, 7.0, 7.0], [7.0, 7.0, 7.0]])
     """
     blurred = gaussian_pyramid(plane, levels)
     details = [cv2.subtract(fine, _enlarged(coarse, fine.shape)) for fine, coarse in pairwise(blurred)]
@@ -302,7 +313,14 @@ def laplacian_pyramid(plane: FloatArray, levels: int) -> tuple[list[FloatArray],
 
 
 def from_pyramid(details: list[FloatArray], rest: FloatArray) -> FloatArray:
-    """The (H, W) image of a Laplacian pyramid: the way back from `laplacian_pyramid`."""
+    """The (H, W) image of a Laplacian pyramid: the way back from `laplacian_pyramid`.
+
+    Examples
+    --------
+    >>> image = np.random.default_rng(0).random((9, 7), np.float32)
+    >>> np.allclose(from_pyramid(*laplacian_pyramid(image, 3)), image)
+    True
+    """
     plane = rest
     for detail in reversed(details):
         plane = cv2.add(detail, _enlarged(plane, detail.shape))

@@ -78,7 +78,15 @@ def noise_level(image: NDArray, where: NDArray | None = None) -> float:
 
 
 def foreground(plane: FloatArray) -> BoolArray:
-    """Pixels above the lowest 6 % of the grey range, (H, W) bool; all of them when none is."""
+    """Pixels above the lowest 6 % of the grey range, (H, W) bool; all of them when none is.
+
+    Examples
+    --------
+    >>> foreground(np.array([[0, 5, 7, 100]], np.float32)).tolist()
+    [[False, False, True, True]]
+    >>> bool(foreground(np.zeros((2, 2), np.float32)).all())
+    True
+    """
     bottom, top = grey_range(plane)
     above = plane > np.float32(bottom + FOREGROUND * (top - bottom))
     return above if above.any() else np.ones(plane.shape, bool)

@@ -128,6 +128,12 @@ def haar(plane: FloatArray, levels: int, border: int = cv2.BORDER_REPLICATE) -> 
 
     ``border`` is OpenCV's word for what lies beyond the rim. Where the plane repeats itself there (``BORDER_WRAP``),
     the mean squares of all bands and of the last low-pass add up to that of the plane.
+
+    Examples
+    --------
+    >>> horizontal, vertical, diagonal = haar(np.array([[0, 0, 4, 4]], np.float32), 1)[0]  # one vertical edge
+    >>> horizontal.tolist(), vertical.tolist(), diagonal.tolist()
+    ([[0.0, 0.0, 0.0, 0.0]], [[0.0, -2.0, 0.0, 0.0]], [[0.0, 0.0, 0.0, 0.0]])
     """
     bands: list[tuple[FloatArray, ...]] = []
     low = plane

@@ -11,11 +11,19 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from tumorscope.errors import RecipeError, ScanError, look_up
+from tumorscope.imaging import histogram
 from tumorscope.imaging.background import clean_background
+from tumorscope.imaging.bias import correct_bias
+from tumorscope.imaging.cluster_candidates import candidate_mask
 from tumorscope.imaging.crop import crop_head
+from tumorscope.imaging.denoise import denoise
+from tumorscope.imaging.edges import unsharp
 from tumorscope.imaging.geometry import Box, Letterbox
 from tumorscope.imaging.intensity import as_plane, normalize
+from tumorscope.imaging.intensity_clusters import intensity_clusters
 from tumorscope.imaging.musica import musica
+from tumorscope.imaging.palettes import colored
+from tumorscope.imaging.regions import region_colors, watershed
 from tumorscope.scan import BoolArray, FloatArray
 
 
@@ -126,8 +134,6 @@ class Contrast(Step):
         where = picture.head if picture.head.any() else None
         if self.method in ("percentile", "zscore"):
             return replace(picture, pixels=normalize(picture.pixels, self.method, where=where))
-        from tumorscope.imaging import histogram
-
         scaled = normalize(picture.pixels, where=where)
         spread = histogram.equalize(scaled, where) if self.method == "equalize" else histogram.clahe(scaled)
         return replace(picture, pixels=spread)
@@ -140,8 +146,6 @@ class Bias(Step):
     method: Literal["quick", "n4"] = Field("quick", description="our own fit, or SimpleITK's N4")
 
     def apply(self, picture: Picture) -> Picture:  # noqa: D102
-        from tumorscope.imaging.bias import correct_bias
-
         lowest = min(0.0, float(picture.pixels.min()))
         corrected = correct_bias(picture.pixels - np.float32(lowest), self.method, picture.head)
         return replace(picture, pixels=corrected.image + np.float32(lowest))
@@ -155,8 +159,6 @@ class Denoise(Step):
     strength: float = Field(1.0, ge=0, description="1 is made for the noise that was measured")
 
     def apply(self, picture: Picture) -> Picture:  # noqa: D102
-        from tumorscope.imaging.denoise import denoise
-
         return replace(picture, pixels=denoise(picture.pixels, self.method, self.strength))
 
 
@@ -168,8 +170,6 @@ class Sharpen(Step):
     sigma: float = Field(1.5, gt=0, description="standard deviation of the blur, px")
 
     def apply(self, picture: Picture) -> Picture:  # noqa: D102
-        from tumorscope.imaging.edges import unsharp
-
         return replace(picture, pixels=unsharp(picture.pixels, self.amount, self.sigma))
 
 
@@ -199,7 +199,7 @@ class Skull(Step):
     amount: Literal["none", "partial", "full"] = Field("full", description="how much of it goes")
 
     def apply(self, picture: Picture) -> Picture:  # noqa: D102
-        from tumorscope.imaging.skull import strip_skull
+        from tumorscope.imaging.skull import strip_skull  # its snakes bring scikit-image and SciPy: slow to import
 
         return replace(picture, pixels=strip_skull(picture.pixels, self.amount))
 
@@ -226,8 +226,6 @@ class ClusterMask(Step):
     bright: bool = Field(True, description="the brightest cluster, not the darkest")
 
     def apply(self, picture: Picture) -> Picture:  # noqa: D102
-        from tumorscope.imaging.cluster_candidates import candidate_mask
-
         guess = candidate_mask(picture.pixels, picture.head, k=self.clusters, bright=self.bright)
         return replace(picture, guess=guess)
 
@@ -239,9 +237,6 @@ class ClusterColors(Step):
     clusters: int = Field(10, ge=2, le=20, description="number of clusters")
 
     def apply(self, picture: Picture) -> Picture:  # noqa: D102
-        from tumorscope.imaging.intensity_clusters import intensity_clusters
-        from tumorscope.imaging.palettes import colored
-
         labels = intensity_clusters(picture.pixels, self.clusters).labels
         return replace(picture, colors=colored(labels, self.clusters))
 
@@ -253,8 +248,6 @@ class WatershedColors(Step):
     colors: int = Field(10, ge=2, le=20, description="colours of the palette")
 
     def apply(self, picture: Picture) -> Picture:  # noqa: D102
-        from tumorscope.imaging.regions import region_colors, watershed
-
         where = picture.head if picture.head.any() else None
         regions = watershed(picture.pixels, where=where)
         return replace(picture, colors=region_colors(regions, picture.pixels, self.colors))
@@ -350,6 +343,15 @@ def checked(steps: Sequence[Step]) -> tuple[Step, ...]:
     ------
     RecipeError
         If not.
+
+    Examples
+    --------
+    >>> [one.step for one in checked([Crop(), ClusterColors()])]
+    ['crop', 'cluster-colors']
+    >>> checked([ClusterColors(), Crop()])
+    Traceback (most recent call last):
+        ...
+    tumorscope.errors.RecipeError: steps: 'cluster-colors' makes colours, and no step can follow it; put it last
     """
     names = [one.model_dump()["step"] for one in steps]
     if not names:
@@ -387,6 +389,13 @@ def run_volume(volume: NDArray, steps: Sequence[Step]) -> list[Picture]:
     ------
     ScanError
         For a wrong shape, non-finite values or a step that colours or resizes, which a volume cannot take.
+
+    Examples
+    --------
+    >>> cone = np.stack([100.0 * (np.hypot(*np.mgrid[-40:40, -30:30]) < radius) for radius in (10, 25)])
+    >>> steps = parse("crop")
+    >>> [run(plane, steps).pixels.shape for plane in cone], [one.pixels.shape for one in run_volume(cone, steps)]
+    ([(25, 25), (55, 55)], [(55, 55), (55, 55)])
     """
     if volume.ndim != 3:
         raise ScanError(f"volume: {volume.ndim}-D array of shape {volume.shape}; pass (D, H, W)")

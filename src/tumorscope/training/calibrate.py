@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +28,7 @@ MASK = (0.3, 0.4, 0.5, 0.6)  # shares of the strength
 SEED = (0.7, 0.8, 0.9)
 AREA = (0.0, 0.002, 0.004, 0.006)
 FOCUS = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0)  # weight of the concentration
+NO_LESION = -1.0  # stands for the certainty of a scan in which there is nothing to outline; below all others
 
 
 @dataclass(frozen=True)
@@ -48,13 +50,13 @@ def calibrate(bundle: Bundle, rows: pl.DataFrame) -> tuple[Calibration, Threshol
     The probability is a logistic function of the evidence in the mask (two numbers: a temperature
     and an offset). The decision threshold keeps 95 % sensitivity; between it and the one that keeps 99 %
     lies `uncertain`. The mask's thresholds are those with the highest Dice among the settings that leave
-    masks on `FALSE_MASKS` of the healthy scans; of those within one standard error of it [1]_ the ones that ask
+    masks on at most `FALSE_MASKS` of the healthy scans; of those within one standard error of it [1]_ the ones that ask
     most for evidence in one place, which hangs less on contrast than how sure the network is.
 
     Raises
     ------
     DataError
-        If the rows hold no tumour or no healthy scan.
+        If the rows hold no tumour or no healthy scan, or none of the tumours has a mask.
 
     References
     ----------
@@ -64,12 +66,15 @@ def calibrate(bundle: Bundle, rows: pl.DataFrame) -> tuple[Calibration, Threshol
     label = np.array([one.label for one in seen])
     if not 0 < label.sum() < label.size:
         raise DataError("validation: calibration needs scans with and without tumour; hold out both")
+    if not any(one.label == 1 and one.truth is not None for one in seen):
+        raise DataError("validation: no scan with a tumour has a mask to choose thresholds by; hold out some that have")
     evidence = np.array([one.evidence for one in seen])
     weights, bias = fit_logistic(evidence[:, None], label)
     calibration = bundle.metadata.calibration.model_copy(
         update={"evidence_weight": float(weights[0]), "head_weight": 0.0, "bias": float(bias)}
     )
-    probability = 1 / (1 + np.exp(-(weights[0] * evidence + bias)))
+    # To the last bit as `Calibration.probability` computes it: thresholds are the probabilities of single scans.
+    probability = 0.5 * (1.0 + np.tanh(0.5 * (weights[0] * evidence + bias)))
     tumor = float(threshold_at_sensitivity(label, probability, SENSITIVITY))
     unsure = min(tumor, float(threshold_at_sensitivity(label, probability, SENSITIVITY_UNCERTAIN)))
     limits, record = _choose_mask(seen, probability, unsure)
@@ -122,14 +127,15 @@ def _choose_mask(
                 tumor=1.0, no_tumor=unsure, mask=mask, mask_seed=seed, min_area_fraction=area, focus=focus
             )
             certain = {i: limits.certainty(float(probability[i]), share[i]) for i in masks}
-            tempted = np.sort([certain[i] if masks[i].any() and probability[i] >= unsure else 0.0 for i in healthy])
-            allowed = round(FALSE_MASKS * len(healthy))
-            above = float(np.nextafter(tempted[::-1][allowed], 1.0)) if allowed < len(healthy) else 0.0
-            limits = limits.model_copy(update={"outline": above if tempted[::-1][allowed:].any() else 0.0})
+            tempted = [certain[i] if masks[i].any() and probability[i] >= unsure else NO_LESION for i in healthy]
+            outline = _outline(tempted)
+            if outline > 1:
+                continue  # more healthy scans than may have a mask are as certain as can be
+            limits = limits.model_copy(update={"outline": outline})
             shown = [limits.outlined(float(probability[i]), share[i]) for i in marked]
             scores = np.where(shown, overlap, 0.0)
             if focus not in best or scores.mean() > best[focus].scores.mean():
-                best[focus] = _Cut(limits, scores, float((tempted >= max(limits.outline, 1e-12)).mean()))
+                best[focus] = _Cut(limits, scores, float(np.mean(np.array(tempted) >= outline)))
     highest = max(best.values(), key=lambda cut: cut.scores.mean())
     least = highest.scores.mean() - _standard_error(highest.scores, [seen[i].group for i in marked])
     chosen = best[max(focus for focus, cut in best.items() if cut.scores.mean() >= least)]
@@ -146,6 +152,21 @@ class _Cut:
     limits: Thresholds
     scores: NDArray[np.float64]
     false_masks: float
+
+
+def _outline(certain: Sequence[float]) -> float:
+    """The lowest threshold that at most `FALSE_MASKS` of these certainties reach; above 1 where none in 0…1 is.
+
+    Examples
+    --------
+    >>> _outline([0.9, 0.5, *[NO_LESION] * 18])  # one of 20 may have a mask
+    0.5000000000000001
+    >>> _outline([0.9, *[NO_LESION] * 19])
+    0.0
+    """
+    falling = np.sort(certain)[::-1]
+    first = falling[int(FALSE_MASKS * falling.size + 1e-9)]  # of those that must have none
+    return float(np.nextafter(first, 2.0)) if first != NO_LESION else 0.0
 
 
 def _truth(one: Seen) -> BoolArray:
