@@ -25,7 +25,9 @@ if TYPE_CHECKING:
         OutputError,
         RecipeError,
         ScanError,
+        TrainingError,
         TumorscopeError,
+        WeightsError,
     )
     from tumorscope.inference.bundle import Bundle
     from tumorscope.inference.predictor import Prediction, Predictor
@@ -40,7 +42,8 @@ _HOMES = {
     "tumorscope.inference.predictor": ("Prediction", "Predictor"),
     "tumorscope.report.predictions": ("predict",),
     "tumorscope.errors": (
-        "BundleError", "DataError", "MissingExtra", "OutputError", "RecipeError", "ScanError", "TumorscopeError",
+        "BundleError", "DataError", "MissingExtra", "OutputError", "RecipeError", "ScanError", "TrainingError",
+        "TumorscopeError", "WeightsError",
     ),
 }  # fmt: skip
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
@@ -58,7 +61,9 @@ __all__ = [
     "Scan",
     "ScanError",
     "Source",
+    "TrainingError",
     "TumorscopeError",
+    "WeightsError",
     "__version__",
     "discover",
     "load_bundle",

@@ -28,6 +28,7 @@ COMMANDS = {
     "compare": "tumorscope.cli.compare:compare",
     "export": "tumorscope.cli.export:export",
     "models": "tumorscope.cli.models:models",
+    "weights": "tumorscope.cli.weights:weights",
     "doctor": "tumorscope.cli.doctor:doctor",
 }
 """Name of each command and where its function lies, in the order of the help; a module here imports nothing heavy."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,6 +10,7 @@ import typer
 
 from tumorscope.cli._console import answer, answer_json
 from tumorscope.cli._options import Json
+from tumorscope.registry import ENTRIES
 
 if TYPE_CHECKING:
     from tumorscope.inference.bundle import Bundle
@@ -18,6 +20,9 @@ def models(
     bundles: Annotated[
         list[Path] | None, typer.Argument(metavar="[BUNDLE]", help="Bundles to describe; the embedded one by default.")
     ] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Also the pretrained networks that training can start from.")
+    ] = False,
     as_json: Json = False,
 ) -> int:
     """Describe the embedded model, or the bundles given.
@@ -25,6 +30,7 @@ def models(
     \b
     Examples
       tumorscope models
+      tumorscope models --all
       tumorscope models run/model.onnx --json
     """  # noqa: D301
     from tumorscope.inference.bundle import Bundle
@@ -32,7 +38,9 @@ def models(
     chosen: list[Path | None] = [*bundles] if bundles else [None]
     facts = [_facts(Bundle.load(path, threads=1)) for path in chosen]
     if as_json:
-        answer_json({"models": facts})
+        answer_json(
+            {"models": facts, "pretrained": [asdict(one) for one in ENTRIES]} if everything else {"models": facts}
+        )
         return 0
     for number, fact in enumerate(facts):
         if number:
@@ -40,6 +48,12 @@ def models(
         for key, value in fact.items():
             for name, shown in _flat(key, value):
                 answer(f"{name:<28} {shown}")
+    if everything:
+        answer("")
+        for one in ENTRIES:
+            answer(
+                f"{one.name:<24} {one.task:<11} {one.parameters / 1e6:>6.1f} M  {one.licence:<28} {one.architecture}"
+            )
     return 0
 
 

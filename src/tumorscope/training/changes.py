@@ -6,10 +6,13 @@ noise, ghosts. Coloured squares keep their look, since their colours are names o
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
-from tumorscope.scan import FloatArray
+from tumorscope.scan import BoolArray, FloatArray
 from tumorscope.training import augment
 from tumorscope.training.augment import FAINTEST_NOISE
 from tumorscope.training.classifier_recipe import Changes
@@ -46,28 +49,63 @@ def moved(image: FloatArray, settings: Changes, rng: np.random.Generator) -> Flo
 
     Parameters and result as for `changed`.
     """
-    side = image.shape[0]
-    turn = np.deg2rad(rng.uniform(-settings.rotation, settings.rotation))
-    zoom = 1 + rng.uniform(-settings.zoom, settings.zoom)
-    shear = rng.uniform(-settings.shear, settings.shear)
-    shift = rng.uniform(-settings.shift, settings.shift, 2) * side
-    linear = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]]) @ np.array([[1, shear], [0, 1]])
-    linear *= zoom
-    if rng.random() < settings.flip:
-        linear = linear @ np.diag([-1, 1])
-    center = np.full(2, (side - 1) / 2)
-    forward = np.hstack([linear, (center + shift - linear @ center)[:, None]])
-    way = cv2.INTER_LINEAR if image.ndim == 2 else cv2.INTER_NEAREST
-    border = cv2.BORDER_REPLICATE if settings.fill == "nearest" else cv2.BORDER_CONSTANT
-    if rng.random() < settings.elastic:
-        back = cv2.invertAffineTransform(forward)
+    return Motion.drawn(image.shape[0], settings, rng).apply(image)
+
+
+@dataclass(frozen=True)
+class Motion:
+    """One random change of place, for a square and for the mask on it.
+
+    Parameters
+    ----------
+    forward : (2, 3) float array
+        Where a pixel (x, y) of the square comes to lie.
+    bend : (2, S, S) float32 array or None
+        Further shift in x and y of each pixel of the result, px.
+    fill : {"nearest", "zero"}
+        What comes in at the borders of an image; of a mask always nothing.
+    """
+
+    forward: NDArray[np.float64]
+    bend: FloatArray | None
+    fill: str
+
+    @classmethod
+    def drawn(cls, side: int, settings: Changes, rng: np.random.Generator) -> Motion:
+        """A motion for squares of ``side`` pixels, as the settings allow."""
+        turn = np.deg2rad(rng.uniform(-settings.rotation, settings.rotation))
+        zoom = 1 + rng.uniform(-settings.zoom, settings.zoom)
+        shear = rng.uniform(-settings.shear, settings.shear)
+        shift = rng.uniform(-settings.shift, settings.shift, 2) * side
+        linear = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
+        linear = linear @ np.array([[1, shear], [0, 1]]) * zoom
+        if rng.random() < settings.flip:
+            linear = linear @ np.diag([-1, 1])
+        center = np.full(2, (side - 1) / 2)
+        forward = np.hstack([linear, (center + shift - linear @ center)[:, None]])
+        bend = None
+        if rng.random() < settings.elastic:
+            bend = np.stack([_bend(side, settings.elastic_size, rng) for _ in range(2)])
+        return cls(forward, bend, settings.fill)
+
+    def apply(self, image: FloatArray) -> FloatArray:
+        """A moved (S, S) grey square or (S, S, 3) square of colours."""
+        border = cv2.BORDER_REPLICATE if self.fill == "nearest" else cv2.BORDER_CONSTANT
+        return self._moved(image, cv2.INTER_LINEAR if image.ndim == 2 else cv2.INTER_NEAREST, border)
+
+    def apply_mask(self, mask: BoolArray) -> BoolArray:
+        """A moved (S, S) mask."""
+        return self._moved(mask.astype(np.float32), cv2.INTER_LINEAR, cv2.BORDER_CONSTANT) > 0.5
+
+    def _moved(self, image: FloatArray, way: int, border: int) -> FloatArray:
+        side = image.shape[0]
+        if self.bend is None:
+            return cv2.warpAffine(image, self.forward, (side, side), flags=way, borderMode=border)
+        back = cv2.invertAffineTransform(self.forward)
         y, x = np.mgrid[:side, :side].astype(np.float32)
-        dx, dy = (_bend(side, settings.elastic_size, rng) for _ in range(2))
-        x, y = x + dx, y + dy
-        map_x = (back[0, 0] * x + back[0, 1] * y + back[0, 2]).astype(np.float32)
-        map_y = (back[1, 0] * x + back[1, 1] * y + back[1, 2]).astype(np.float32)
-        return cv2.remap(image, map_x, map_y, way, borderMode=border)
-    return cv2.warpAffine(image, forward, (side, side), flags=way, borderMode=border)
+        x, y = x + self.bend[0], y + self.bend[1]
+        maps = [(row[0] * x + row[1] * y + row[2]).astype(np.float32) for row in back]
+        return cv2.remap(image, maps[0], maps[1], way, borderMode=border)
 
 
 def looked(image: FloatArray, settings: Changes, rng: np.random.Generator) -> FloatArray:

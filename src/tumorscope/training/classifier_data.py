@@ -387,23 +387,27 @@ class EpochData(L.LightningDataModule):
         self.changed = Changed(squares.cache, squares.truth, recipe, seed)
 
     def train_dataloader(self) -> DataLoader[Batch]:
-        """Changed squares in the epoch's order; a last batch of one is left out, since batch norm needs two."""
-        workers = workers_of(self.recipe.machine.workers)
-        batch = self.recipe.fit.batch
-        return DataLoader(
-            self.changed,
-            batch_size=batch,
-            sampler=self.order,
-            num_workers=workers,
-            worker_init_fn=one_thread,
-            multiprocessing_context=_clean_processes() if workers else None,
-            persistent_workers=bool(workers),
-            drop_last=len(self.order) > batch and len(self.order) % batch == 1,
-        )
+        """Changed squares in the epoch's order."""
+        return loader_of(self.changed, self.order, self.recipe.fit.batch, self.recipe.machine.workers)
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """Validation squares in the cache's order."""
         return held_out(self.squares, self.val)
+
+
+def loader_of(changed: Dataset[Batch], order: Order, batch: int, workers: int | str) -> DataLoader[Batch]:
+    """Batches of changed squares; a last batch of a single one is left out, since batch norm needs two."""
+    processes = workers_of(workers)
+    return DataLoader(
+        changed,
+        batch_size=batch,
+        sampler=order,
+        num_workers=processes,
+        worker_init_fn=one_thread,
+        multiprocessing_context=_clean_processes() if processes else None,
+        persistent_workers=bool(processes),
+        drop_last=len(order) > batch and len(order) % batch == 1,
+    )
 
 
 def held_out(squares: Squares, rows: Rows) -> DataLoader[Batch]:

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import lightning.pytorch as L
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from tumorscope.errors import RecipeError
 from tumorscope.models.classifiers import Classifier
-from tumorscope.training import engine
+from tumorscope.models.classifiers.network import CUSTOM
+from tumorscope.training import phases
 from tumorscope.training.classifier_data import EpochData, Rows, Squares, class_weights, held_out, steps_in
 from tumorscope.training.classifier_recipe import ClassifierRecipe, Phase
 from tumorscope.training.classify import Classify, probabilities
-from tumorscope.training.engine import Loop, Outcome
-
-PHASES, WEIGHTS, LOG = "phases.json", "best.safetensors", "metrics.csv"
+from tumorscope.training.engine import Outcome
+from tumorscope.training.phases import Watch
 
 
 def build(recipe: ClassifierRecipe, outputs: int) -> Classifier:
@@ -45,12 +45,14 @@ def initial(recipe: ClassifierRecipe, outputs: int, seed: int, offline: Path | N
     wanted = recipe.model.pretrained
     if wanted == "no":
         return network, "random weights"
+    if wanted == "yes" and recipe.model.backbone == CUSTOM:
+        raise RecipeError(f"model.pretrained: there are none of {CUSTOM}; write 'no', or name a checkpoint of yours")
     from tumorscope.models import weights
 
     name = recipe.model.backbone if wanted == "yes" else wanted
     file = weights.locate(name, offline=offline)
-    report = weights.load_into(network.backbone, weights.read(file), origin=str(name))
-    return network, f"{report.origin} ({report.share:.0%} of the backbone's parameters)"
+    report = weights.load_into(network.backbone, weights.read(file), origin=str(name), adapt_channels=True)
+    return network, report.sentence()
 
 
 def fit(
@@ -63,6 +65,7 @@ def fit(
     *,
     seed: int,
     progress: bool = False,
+    watch: Watch | None = None,
 ) -> Outcome:
     """Train ``network`` through all phases; it ends with the best weights that any phase found.
 
@@ -78,6 +81,8 @@ def fit(
         Gets ``metrics.csv``, ``best.safetensors``, ``phases.json`` and what an unfinished phase goes on from.
     seed : int
     progress : bool
+    watch : callable or None
+        Called after each epoch, counted over all phases, with its figures; what it raises ends the training.
 
     Raises
     ------
@@ -86,67 +91,16 @@ def fit(
     OutputError
         If the training was interrupted.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    done: list[dict[str, float]] = engine.read_json(folder / PHASES, [])
-    for number, phase in enumerate(recipe.phases):
-        stage = folder / f"phase{number}"
-        if number < len(done):
-            engine.load_weights(network, stage / engine.BEST)
-            continue
-        outcome = _phase(network, recipe, number, phase, squares, train, val, folder, done, seed, progress)
-        done.append({"epoch": outcome.epoch, "value": outcome.value, "epochs": outcome.epochs})
-        engine.write_json(done, folder / PHASES)
-        (stage / engine.LAST).unlink(missing_ok=True)
-    sign = -1 if recipe.fit.monitor == "loss" else 1
-    best = max(range(len(done)), key=lambda number: (sign * np.nan_to_num(done[number]["value"], nan=-np.inf), number))
-    engine.load_weights(network, folder / f"phase{best}" / engine.BEST)
-    engine.write_weights(network, folder / WEIGHTS)
-    return Outcome(int(done[best]["epoch"]), done[best]["value"], int(sum(one["epochs"] for one in done)))
-
-
-def _phase(
-    network: Classifier,
-    recipe: ClassifierRecipe,
-    number: int,
-    phase: Phase,
-    squares: Squares,
-    train: Rows,
-    val: Rows,
-    folder: Path,
-    done: list[dict[str, float]],
-    seed: int,
-    progress: bool,
-) -> Outcome:
-    L.seed_everything(seed + number, workers=True, verbose=False)
-    torch.set_flush_denormal(True)
-    first = int(sum(one["epochs"] for one in done))
-    data = EpochData(squares, train, val, recipe, seed, first)
     weighted = recipe.data.balance == "loss"
-    module = Classify(
-        network,
-        recipe,
-        phase,
-        steps=steps_in(len(data.order), recipe) * phase.epochs,
-        weights=class_weights(squares.truth[train], len(squares.labels.values)) if weighted else None,
-        seed=seed + number,
-        names=squares.names,
-    )
-    machine = recipe.machine
-    loop = Loop(
-        epochs=phase.epochs,
-        monitor=f"val_{recipe.fit.monitor}",
-        patience=phase.patience,
-        ema=recipe.fit.ema,
-        accumulate=recipe.fit.accumulate,
-        precision=engine.precision_of(machine.precision),
-        deterministic=machine.deterministic,
-        devices=machine.devices,
-        strategy=machine.strategy,
-        log=machine.log,
-        first_epoch=first,
-        facts={"phase": number},
-    )
-    return engine.fit(module, data, folder / f"phase{number}", loop, log=folder / LOG, progress=progress)
+    weights = class_weights(squares.truth[train], len(squares.labels.values)) if weighted else None
+
+    def stage(phase: Phase, number: int, first: int) -> tuple[Classify, EpochData]:
+        data = EpochData(squares, train, val, recipe, seed, first)
+        steps = steps_in(len(data.order), recipe) * phase.epochs
+        module = Classify(network, recipe, phase, steps=steps, weights=weights, seed=number, names=squares.names)
+        return module, data
+
+    return phases.run(network, recipe, stage, folder, seed=seed, progress=progress, watch=watch)
 
 
 @torch.inference_mode()

@@ -49,6 +49,18 @@ class Input(Section):
     )
     clusters: int = Field(10, ge=2, le=20, description="number of k-means clusters")
 
+    @property
+    def preparation(self) -> Preparation:
+        """How a slice is brought to the network."""
+        return Preparation(
+            size=self.size,
+            clean=self.clean,
+            crop=self.crop,
+            enhance=self.enhance,
+            colors=self.colors,
+            clusters=self.clusters,
+        )
+
 
 class Phase(Section):
     """A stretch of epochs with an optimiser of its own."""
@@ -196,11 +208,4 @@ class ClassifierRecipe(Section):
     @property
     def preparation(self) -> Preparation:
         """How a slice is brought to the network."""
-        return Preparation(
-            size=self.input.size,
-            clean=self.input.clean,
-            crop=self.input.crop,
-            enhance=self.input.enhance,
-            colors=self.input.colors,
-            clusters=self.input.clusters,
-        )
+        return self.input.preparation

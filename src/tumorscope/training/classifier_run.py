@@ -24,8 +24,9 @@ from tumorscope.training import engine
 from tumorscope.training import recipe as recipes
 from tumorscope.training.classical import KEPT
 from tumorscope.training.classifier_data import Division, Rows, Squares, divisions, load
-from tumorscope.training.classifier_fit import LOG, WEIGHTS, answers, fit, initial
+from tumorscope.training.classifier_fit import answers, fit, initial
 from tumorscope.training.classifier_recipe import ClassifierRecipe
+from tumorscope.training.phases import LOG, WEIGHTS
 from tumorscope.training.provenance import commit, fingerprint
 
 MANIFEST, RECIPE, MODEL = "manifest.parquet", "recipe.toml", "model.onnx"

@@ -31,6 +31,12 @@ LAST, BEST = "last.ckpt", "best.safetensors"
 BF16_ON_CPU = ("amx_bf16", "avx512_bf16", "bf16")  # the processor's own words; elsewhere bf16 takes twice fp32's time
 EMA_STEPS = 4  # weights are averaged every so many steps, with the decay that belongs to them
 PRECISIONS: dict[str, Any] = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
+MEANT = (  # what Lightning warns of, and is meant: a frozen part, the order of work on few cores, resuming
+    r"module\(s\) in eval mode at the start",
+    "does not have many workers",
+    "resuming from a checkpoint that ended",
+    "Checkpoint directory .* exists and is not empty",
+)
 LOGGERS = {"tensorboard": ("TensorBoardLogger", "tensorboard"), "mlflow": ("MLFlowLogger", "mlflow")}
 
 
@@ -61,6 +67,8 @@ class Loop:
         Decay of averaged weights, which are then validated and kept; 0 for none.
     precision : str
         ``fp32``, ``bf16`` or ``fp16``; see `precision_of`.
+    watch : callable or None
+        Called after each epoch with its number and the figures; what it raises ends the training.
     """
 
     epochs: int
@@ -76,6 +84,7 @@ class Loop:
     log: tuple[str, ...] = ()
     first_epoch: int = 0
     facts: Mapping[str, float] = field(default_factory=dict)
+    watch: Callable[[int, Mapping[str, float]], None] | None = None
 
 
 @dataclass(frozen=True)
@@ -113,6 +122,8 @@ class Best(L.Callback):
         elif self.loop.patience and trainer.current_epoch - self.found["epoch"] >= self.loop.patience:
             self.found["stopped"] = 1.0
             trainer.should_stop = True
+        if self.loop.watch is not None:
+            self.loop.watch(self.loop.first_epoch + trainer.current_epoch, figures)
 
     def state_dict(self) -> dict[str, float]:
         """For the checkpoint."""
@@ -190,8 +201,8 @@ def fit(
         trainer = _trainer(loop, folder, [best, *averaging(loop.ema), *rows], progress)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", r".*LeafSpec", FutureWarning)  # of Lightning about torch, not the user's
-            warnings.filterwarnings("ignore", ".*does not have many workers", UserWarning)
-            warnings.filterwarnings("ignore", ".*resuming from a checkpoint that ended", UserWarning)
+            for meant in MEANT:
+                warnings.filterwarnings("ignore", f".*{meant}", UserWarning)
             trainer.fit(module, datamodule=data, ckpt_path=str(last) if before else None, weights_only=True)
         if trainer.interrupted:
             raise OutputError(
