@@ -39,6 +39,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--recipe", default="custom-cnn")
     parser.add_argument("--size", type=int, default=64)
+    parser.add_argument("--width", type=float, default=0.5, help="of custom-cnn: factor on its filters")
     parser.add_argument("--folds", type=int, default=5)
     parser.add_argument("--repeats", type=int, default=2)
     parser.add_argument("--only", nargs="*", choices=list(VARIANTS), help="these variants beside the plain one")
@@ -48,6 +49,7 @@ def main() -> None:
     common = {
         "input.size": arguments.size,
         "model.pretrained": "no",
+        "model.width": arguments.width,
         "data.folds": arguments.folds,
         "data.repeats": arguments.repeats,
     }

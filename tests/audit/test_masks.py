@@ -1,22 +1,26 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import cv2
 import nibabel
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from tumorscope.audit import masks as module
 from tumorscope.audit.mask_facts import SPECK, look
 from tumorscope.audit.mask_findings import KINDS
-from tumorscope.audit.mask_fit import Edges, reduced, turns
 from tumorscope.audit.masks import Masks, masks
 from tumorscope.datasets import duplicates, manifest, phantom
 from tumorscope.datasets.truth import RULE
+from tumorscope.errors import OutputError
 
 SIZE = 96
 Change = Callable[[np.ndarray], np.ndarray]
@@ -284,34 +288,114 @@ def test_every_kind_has_its_words_and_the_frame_holds_every_finding(table: pl.Da
     assert all(finding.kind in KINDS and "\n" not in finding.sentence() for finding in found.findings)
 
 
-@settings(max_examples=25)
-@given(st.integers(0, 2**32 - 1), st.integers(20, 60), st.integers(20, 60))
-def test_fit_is_that_of_the_same_turn_of_both(seed: int, height: int, width: int) -> None:
-    rng = np.random.default_rng(seed)
-    image = cv2.GaussianBlur(rng.random((height, width), np.float32), (0, 0), 2)[None]
-    mask = image > np.quantile(image, 0.7)
-    own = Edges.of(image).fit(mask)
-    assert 0 <= own <= 1
-    for turned, picture in zip(turns(mask).values(), turns(image).values(), strict=True):
-        assert Edges.of(picture).fit(turned) == pytest.approx(own, abs=1e-4)
-    assert Edges.of(image).fit(mask) == pytest.approx(Edges.of(-3 * image).fit(~mask), abs=1e-4)
+@contextmanager
+def looked_at() -> Iterator[list[str]]:
+    """The scans whose masks are read."""
+    names: list[str] = []
+
+    def spy(row: dict[str, Any]) -> Any:
+        names.append(row["id"])
+        return look(row)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "look", spy)
+        yield names
 
 
-def test_an_outline_on_the_edges_fits_and_one_beside_them_does_not(heads: list[phantom.Phantom]) -> None:
-    for scan in heads:
-        small = reduced(scan.image[None].astype(np.float32), scan.mask[None])
-        assert small is not None
-        edges = Edges.of(small[0])
-        assert edges.fit(small[1]) > 0.85
-        assert edges.fit(np.roll(small[1], 12, axis=2)) < 0.6
+def assert_same(one: Masks, other: Masks) -> None:
+    assert one.table.equals(other.table) and one.findings == other.findings
 
 
-def test_a_mask_without_an_outline_has_no_fit() -> None:
-    assert Edges.of(np.ones((1, 30, 30))).fit(ball(48, 48, 9)[None, :30, :30]) == 0
-    assert reduced(np.zeros((1, 30, 30), np.float32), np.ones((1, 30, 30), bool)) is None
+@settings(max_examples=4)
+@example({1, 2}, {2, 4}, 2)
+@given(st.sets(st.integers(0, 4)), st.sets(st.integers(0, 4)), st.integers(1, 6))
+def test_a_second_run_reads_only_what_changed(
+    heads: list[phantom.Phantom], drawn: set[int], shown: set[int], shard: int
+) -> None:
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "SHARD", shard)
+        table, cache = written(heads[:5], Path(folder)), Path(folder) / "cache"
+        draw(table, 3, np.zeros((SIZE, SIZE), np.uint8))
+        with looked_at() as names:
+            first = masks(table, cache=cache, workers=1)
+            assert names == [f"s{number}" for number in range(5)]
+            assert_same(first, masks(table))
+            names.clear()
+            assert_same(first, masks(table, cache=cache, workers=1))
+            assert names == []
+        for number in drawn:
+            draw(table, number, ball(40, 40 + number, 8).astype(np.uint8) * 255)
+        for number in shown:
+            cv2.imwrite(table["path"][number], heads[number].image[::-1])
+        wanted = masks(table)
+        with looked_at() as names:
+            assert_same(masks(table, cache=cache, workers=1), wanted)
+        assert names == [f"s{number}" for number in sorted(drawn | shown)]
 
 
-def test_look_never_raises(tmp_path: Path) -> None:
-    (tmp_path / "m.png").write_bytes(b"\x89PNG\r\n\x1a\n")
-    facts, small = look({"id": "a", "path": "none.png", "mask_path": str(tmp_path / "m.png")})
-    assert facts["problem"] and small is None and facts["marked"] is None
+def test_names_are_the_rows_and_what_is_kept_is_the_contents(table: pl.DataFrame, tmp_path: Path) -> None:
+    masks(table, cache=tmp_path / "cache")
+    moved = table.with_columns(id=pl.Series(["x", "y", "z"]), label=pl.lit(0), label_name=pl.lit("no_tumor"))
+    with looked_at() as names:
+        found = masks(moved[::-1], cache=tmp_path / "cache")
+    assert names == [] and kinds(found) == [("unexpected", name) for name in "xyz"]
+    assert_same(found, masks(moved[::-1]))
+
+
+def test_what_cannot_be_read_is_tried_again(table: pl.DataFrame, tmp_path: Path) -> None:
+    good = Path(table["mask_path"][1]).read_bytes()
+    for broken in (b"\x89PNG\r\n\x1a\n", None):
+        if broken is None:
+            Path(table["mask_path"][1]).unlink()
+        else:
+            Path(table["mask_path"][1]).write_bytes(broken)
+        for _ in range(2):
+            assert kinds(masks(table, cache=tmp_path / "cache")) == [("unreadable", "s1")]
+    Path(table["mask_path"][1]).write_bytes(good)
+    assert masks(table, cache=tmp_path / "cache").findings == ()
+
+
+def test_a_killed_run_goes_on_with_the_masks_that_are_missing(
+    table: pl.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(row: dict[str, Any]) -> Any:
+        if row["id"] == "s2":
+            raise KeyboardInterrupt
+        return look(row)
+
+    monkeypatch.setattr(module, "PORTION", 1)
+    monkeypatch.setattr(module, "look", killed)
+    with pytest.raises(KeyboardInterrupt):
+        masks(table, cache=tmp_path / "cache", workers=1)
+    with looked_at() as names:
+        masks(table, cache=tmp_path / "cache", workers=1)
+    assert names == ["s2"]
+
+
+def test_another_version_measures_anew_and_a_damaged_shard_too(
+    table: pl.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = masks(table, cache=tmp_path / "cache")
+    (shard,) = (tmp_path / "cache").glob("*.parquet")
+    shard.write_bytes(b"PAR1 cut")
+    with looked_at() as names:
+        assert_same(masks(table, cache=tmp_path / "cache"), first)
+        monkeypatch.setattr(module, "VERSION", "other")
+        masks(table, cache=tmp_path / "cache")
+    assert names == ["s0", "s1", "s2"] * 2
+
+
+def test_channels_of_one_scan_are_kept_apart(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "a.png"), np.dstack([ball(48, 48, 9) * 200, ball(30, 48, 9) * 90, ball(60, 20, 9)]))
+    cv2.imwrite(str(tmp_path / "a_mask.png"), ball(48, 48, 9).astype(np.uint8) * 255)
+    files = {"path": str(tmp_path / "a.png"), "mask_path": str(tmp_path / "a_mask.png")}
+    rows = pl.DataFrame([{"id": f"c{channel}", "channel": channel} | files for channel in range(3)])
+    for _ in range(2):  # measured, then from the cache
+        assert_same(masks(rows, cache=tmp_path / "cache"), masks(rows))
+    assert masks(rows, cache=tmp_path / "cache").table["fit"].n_unique() > 1
+
+
+def test_a_cache_that_cannot_be_written_is_named(table: pl.DataFrame, tmp_path: Path) -> None:
+    (tmp_path / "cache").write_text("a file")
+    with pytest.raises(OutputError, match="cannot be written"):
+        masks(table, cache=tmp_path / "cache")

@@ -10,6 +10,8 @@ import cv2
 import polars as pl
 import pytest
 
+from tumorscope.audit import masks as masks_module
+from tumorscope.audit import measure as measure_module
 from tumorscope.audit.run import Audit, audit
 from tumorscope.errors import DataError
 from tumorscope.report.audit import write_audit
@@ -93,3 +95,20 @@ def test_nothing_readable_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "yes" / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n")
     with pytest.raises(DataError, match="no scan can be read"):
         audit(tmp_path, workers=1)
+
+
+def test_a_second_audit_reads_neither_scans_nor_masks(
+    phantom_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    marked = [path for path in sorted((phantom_folder / "masks").glob("*.png")) if cv2.imread(str(path)).any()]
+    for folder in ("images", "masks"):
+        (tmp_path / folder).mkdir()
+        for path in marked[:4]:  # of one class, on which nothing is trained
+            shutil.copy(phantom_folder / folder / path.name, tmp_path / folder / path.name)
+    first = audit(tmp_path, cache=tmp_path / "cache", workers=1)
+    assert first.masks.table.height
+    read: list[object] = []
+    monkeypatch.setattr(masks_module, "look", read.append)
+    monkeypatch.setattr(measure_module, "traits", lambda *files: read.append(files))
+    second = audit(tmp_path, cache=tmp_path / "cache", workers=1)
+    assert not read and second.masks.table.equals(first.masks.table) and second.to_dict() == first.to_dict()

@@ -53,3 +53,26 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "cache").write_text("a file")
     with pytest.raises(OutputError, match="cannot be written"):
         Store(tmp_path / "cache", "1").add(rows("a"), COLUMNS)
+
+
+def test_one_row_at_a_time_gives_what_finding_gives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tumorscope.audit.store.OPEN", 2)
+    store = Store(tmp_path, "1")
+    for pair in ("ab", "bc", "de", "fg"):
+        store.add(rows(*pair), COLUMNS)
+    kept = store.kept(list("acdgz"))
+    for key in "agdcagcd":
+        assert kept.get(key) == {"key": key, "value": ord(key)} and key in kept
+    assert kept.get("z") is None and "z" not in kept
+    assert kept.get("b") is None and "b" not in kept  # not asked for
+
+
+def test_a_shard_that_vanishes_gives_no_row(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    store = Store(tmp_path, "1")
+    store.add(rows("a"), COLUMNS)
+    kept = store.kept(["a"])
+    for shard in tmp_path.glob("*.parquet"):
+        shard.unlink()
+    with caplog.at_level(logging.WARNING, "tumorscope"):
+        assert "a" in kept and kept.get("a") is None
+    assert "measured again" in caplog.text

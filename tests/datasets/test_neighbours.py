@@ -53,6 +53,29 @@ def test_no_turn_changes_what_is_folded(seed: int) -> None:
     assert np.abs(folds - folds[0]).max() < 1e-4
 
 
+@EXAMPLES
+@given(SEEDS, st.sampled_from([2, 16, 96, 576]))
+def test_the_ceiling_is_exceeded_in_no_turn(seed: int, kept: int) -> None:
+    prints = clustered(seed, 6, 6, 1.0)
+    seen = first_look(prints[:, 0])
+    place = np.random.default_rng(seed).permutation(len(seen))
+    left, right = np.triu_indices(len(seen), 1)
+    ceiling = neighbours._Signed.of(seen, place, kept).ceiling(left, right)
+    best = turn_likeness(seen[place[left]], seen[place[right]]).max(1)
+    assert (best <= ceiling + neighbours.ROUNDING).all()
+    if kept == 576:
+        assert ceiling == pytest.approx(best, abs=1e-4)
+
+
+def test_the_ceiling_rules_strangers_out() -> None:
+    prints = clustered(7, 60, 1, 0.0)
+    prints = np.concatenate([prints, turned(prints, 6)])
+    signed = neighbours._Signed.of(first_look(prints[:, 0]), np.arange(120), 96)
+    left, right = np.triu_indices(60, 1)
+    assert (signed.ceiling(left, right) < 0.95).mean() > 0.95
+    assert signed.ceiling(np.arange(60), np.arange(60, 120)).min() >= 1 - neighbours.ROUNDING
+
+
 def test_folding_keeps_strangers_apart() -> None:
     prints = clustered(3, 40, 1, 0.0)
     folds = neighbours.fold(first_look(prints[:, 0]))
@@ -93,6 +116,19 @@ def test_in_cells_too_nearly_all_pairs_are_found(monkeypatch: pytest.MonkeyPatch
     assert pairs <= set(wanted) and len(pairs) > 0.99 * len(wanted)
 
 
+@pytest.mark.parametrize(("products", "at_once", "owned"), [(1, 7, 1), (1000, 64, 33), (2**18, 8192, 1024)])
+def test_blocks_of_any_size_find_the_same(
+    monkeypatch: pytest.MonkeyPatch, products: int, at_once: int, owned: int
+) -> None:
+    prints = clustered(8, 20, 4, 0.5)
+    wanted = neighbours.near_pairs(prints, np.arange(80), 0.8)
+    assert len(wanted.one) > 30
+    for name, value in (("PRODUCTS", products), ("AT_ONCE", at_once), ("OWNED", owned), ("ALL", 0), ("CELL", 10)):
+        monkeypatch.setattr(neighbours, name, value)
+    found = checked(prints, 0.8)
+    assert np.array_equal(found.one, wanted.one) and np.array_equal(found.other, wanted.other)
+
+
 def test_cells_are_compared_with_the_nearest_only(monkeypatch: pytest.MonkeyPatch) -> None:
     folds = neighbours.fold(first_look(clustered(2, 500, 2, 0.3)[:, 0]))
     monkeypatch.setattr(neighbours, "ALL", 0)
@@ -126,6 +162,23 @@ def test_one_view_is_enough() -> None:
         (0, 1, 1),
         (2, 3, 0),
     ]
+
+
+def test_a_pair_found_in_one_view_is_judged_in_both(monkeypatch: pytest.MonkeyPatch) -> None:
+    prints = clustered(9, 6, 2, 0.3)
+    wanted = neighbours.near_pairs(prints, np.arange(12), 0.9)
+    assert len(wanted.one) == 6 and set(wanted.view.tolist()) == {0, 1}
+    search = neighbours._near_in_view
+    for view in (0, 1):
+        sought = iter([search if view == 0 else blind, blind if view == 0 else search])
+        monkeypatch.setattr(neighbours, "_near_in_view", lambda *given, sought=sought: next(sought)(*given))
+        found = neighbours.near_pairs(prints, np.arange(12), 0.9)
+        for name in ("one", "other", "view", "turn", "value"):
+            assert np.array_equal(getattr(found, name), getattr(wanted, name))
+
+
+def blind(*given: object) -> NDArray[np.int64]:
+    return neighbours.NO_PAIRS
 
 
 def test_each_turn_is_undone_by_its_partner() -> None:

@@ -56,6 +56,15 @@ SCHEMA = {
 }
 Facts = dict[str, Any]
 Small = tuple[NDArray[np.uint8], BoolArray]
+OF_ROW = ("id", "mask_path", "problem")  # told by a row, or by nothing that is kept: not by the files' content
+STORED: dict[str, type[pl.DataType]] = {
+    "key": pl.String,
+    **{name: kind for name, kind in SCHEMA.items() if name not in OF_ROW},
+    "small_height": pl.Int64,  # null where there is no small picture, as are the next three
+    "small_width": pl.Int64,
+    "small_image": pl.Binary,
+    "small_mask": pl.Binary,
+}
 
 
 def look(row: Mapping[str, Any]) -> tuple[Facts, Small | None]:
@@ -173,6 +182,40 @@ def _head(planes: NDArray, layers: BoolArray) -> Facts:
         "of_head": inside / head_size,
         "of_background": outside / max(rest_size, 1),
     }
+
+
+def packed(facts: Facts, small: Small | None) -> Facts:
+    """What `look` found, as a row of `STORED` but for its key."""
+    row: Facts = {name: value for name, value in facts.items() if name not in OF_ROW}
+    if small is None:
+        return row | {name: None for name in ("small_height", "small_width", "small_image", "small_mask")}
+    image, marks = small
+    height, width = image.shape[1:]
+    return row | {
+        "small_height": height,
+        "small_width": width,
+        "small_image": image.tobytes(),
+        "small_mask": np.packbits(marks).tobytes(),
+    }
+
+
+def unpacked(row: Mapping[str, Any], kept: Mapping[str, Any]) -> tuple[Facts, Small | None]:
+    """What `look` found in the files of a manifest row, from what was ``kept``: the inverse of `packed`.
+
+    Examples
+    --------
+    >>> facts = dict.fromkeys(SCHEMA) | {"id": "a", "mask_path": "a_mask.png", "marked": 3}
+    >>> found = unpacked({"id": "b", "mask_path": "b_mask.png"}, packed(facts, None))
+    >>> found[0]["id"], found[0]["marked"], found[1]
+    ('b', 3, None)
+    """
+    facts: Facts = {name: kept.get(name) for name in SCHEMA} | {"id": row["id"], "mask_path": row["mask_path"]}
+    if kept["small_height"] is None:
+        return facts, None
+    shape = 1, kept["small_height"], kept["small_width"]
+    image = np.frombuffer(kept["small_image"], np.uint8).reshape(shape)
+    marks = np.unpackbits(np.frombuffer(kept["small_mask"], np.uint8), count=image.size).reshape(shape)
+    return facts, (image, marks.astype(bool))
 
 
 def is_faint(facts: Mapping[str, Any]) -> bool:

@@ -1,20 +1,27 @@
-"""What is wrong with the masks of a data set: each finding with its file, how much, and what to do."""
+"""What is wrong with the masks of a data set: each finding with its file, how much, and what to do.
+
+What is measured of a mask on its scan is kept by the content of both, as `measure` keeps what it measures.
+"""
 
 from __future__ import annotations
 
 import re
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from tumorscope.audit.mask_facts import SCHEMA, Facts, Small, look
+from tumorscope.audit.mask_facts import SCHEMA, STORED, Facts, Small, look, packed, unpacked
 from tumorscope.audit.mask_findings import KINDS, STRANGERS, Finding, alone, misnamed, repeated, shared, sources
 from tumorscope.audit.mask_fit import Edges
+from tumorscope.audit.measure import content_key, file_size
+from tumorscope.audit.store import Store
 from tumorscope.datasets.processes import portions
 from tumorscope.datasets.truth import RULE
 
@@ -22,6 +29,8 @@ USED = ("id", "path", "mask_path", "channel", "label", "label_name", "patient", 
 NEIGHBOURS = (-2, -1, 1, 2)  # places in the order of patient and number
 STRANGER = 32  # places away: another patient as a rule
 PORTION = 16  # scans handed to a process at once
+VERSION = "1"  # raise when anything changes that `mask_facts` measures, or that it is measured by
+SHARD = 256  # masks a file of the cache, up to 2.5 MB; a killed run loses fewer than these
 
 Progress = Callable[[int, int], None]
 
@@ -75,10 +84,11 @@ def masks(
     table: pl.DataFrame,
     prints: NDArray[np.float32] | None = None,
     *,
+    cache: str | Path | None = None,
     workers: int = 2,
     progress: Progress | None = None,
 ) -> Masks:
-    """What is wrong with the masks that a manifest names. Each scan with a mask is read once.
+    """What is wrong with the masks that a manifest names. Each scan with a mask is read once, or not at all.
 
     A scan that fails becomes a finding, and the others go on.
 
@@ -88,10 +98,19 @@ def masks(
         A manifest (`datasets.manifest.load`), or the table of a `Measured`.
     prints : (N, 2, 24, 24) float array or None
         `Measured.prints` of the same rows: scans that are copies of each other may have equal masks.
+    cache : str or Path or None
+        A folder where measurements are kept by the content of mask and scan, as `measure` keeps its own; None keeps
+        nothing. Masks are hashed each time, scans where the manifest tells no ``sha256``. What could not be read is
+        tried again each time.
     workers : int
         Processes that read at once; 1 reads in this one.
     progress : callable or None
         Called with (masks done, masks in all).
+
+    Raises
+    ------
+    OutputError
+        If the cache cannot be written.
 
     Examples
     --------
@@ -104,7 +123,7 @@ def masks(
     rows = [every[place] for place in places]
     window = _Window()
     facts: list[Facts] = []
-    for done, (fact, small) in enumerate(_looks(rows, workers), start=1):
+    for done, (fact, small) in enumerate(_looks(rows, cache, workers), start=1):
         facts.append(fact | {"source": rows[done - 1].get("source")})
         window.add(fact, small)
         if progress:
@@ -127,12 +146,48 @@ def _order(row: Mapping[str, Any]) -> tuple[Any, ...]:
     return str(row.get("source")), str(row.get("patient")), digits
 
 
-def _looks(rows: Sequence[Mapping[str, Any]], workers: int) -> Iterator[tuple[Facts, Small | None]]:
-    """Facts of the rows, in their order, by several processes where that pays."""
+def _looks(
+    rows: Sequence[Mapping[str, Any]], cache: str | Path | None, workers: int
+) -> Iterator[tuple[Facts, Small | None]]:
+    """Facts of the rows, in their order: from the cache, or by several processes where that pays."""
     wanted = ("id", "path", "mask_path", "channel")
     tasks = [{name: row.get(name) for name in wanted} for row in rows]
+    if cache is None:
+        yield from _measured(tasks, workers)
+        return
+    store = Store(Path(cache), f"masks-{VERSION}")
+    with ThreadPoolExecutor(max(1, workers)) as pool:  # hashing leaves Python's lock to others
+        keys = list(pool.map(_key, rows))
+    kept = store.kept(keys)
+    measured = _measured([task for task, key in zip(tasks, keys, strict=True) if key not in kept], workers)
+    fresh: list[Facts] = []
+    try:
+        for task, key in zip(tasks, keys, strict=True):
+            known = kept.get(key)
+            if known is not None:
+                yield unpacked(task, known)
+                continue
+            found = look(task) if key in kept else next(measured)  # a shard may be deleted meanwhile
+            if found[0]["problem"] is None:
+                fresh.append({"key": key, **packed(*found)})
+            if len(fresh) >= SHARD:
+                store.add(fresh, STORED)
+                fresh = []
+            yield found
+    finally:
+        store.add(fresh, STORED)
+
+
+def _measured(tasks: Sequence[Mapping[str, Any]], workers: int) -> Iterator[tuple[Facts, Small | None]]:
     for part in portions(look, tasks, workers, size=PORTION):
         yield from part
+
+
+def _key(row: Mapping[str, Any]) -> str:
+    """What the facts of a row's mask are kept under: the content of mask and scan."""
+    mask, scan = Path(row["mask_path"]), Path(row["path"])
+    own = content_key(mask, None, None, file_size(mask))
+    return f"{own} {content_key(scan, row.get('channel'), row.get('sha256'), file_size(scan))}"
 
 
 class _Window:

@@ -113,8 +113,8 @@ def measure(
     paths = [Path(path) for path in table["path"].to_list()]
     channels = table["channel"].to_list() if "channel" in table.columns else [None] * table.height
     known = table["sha256"].to_list() if "sha256" in table.columns else [None] * table.height
-    sizes = [_size(path) for path in paths]
-    board = _Board([_key(*row) for row in zip(paths, channels, known, sizes, strict=True)])
+    sizes = [file_size(path) for path in paths]
+    board = _Board([content_key(*row) for row in zip(paths, channels, known, sizes, strict=True)])
     store = Store(Path(cache), f"{VERSION}-{fingerprint()}") if cache is not None else None
     for found in store.find(board.open) if store else ():
         board.fill(found.iter_rows(named=True))
@@ -170,7 +170,7 @@ class _Board:
             self.around[places] = np.frombuffer(row["around"], np.uint8).reshape(AROUND_SIDE, AROUND_SIDE)
 
 
-def _size(path: Path) -> int | None:
+def file_size(path: Path) -> int | None:
     """Bytes of a file, or of the files in a folder; None where there is none."""
     try:
         if path.is_dir():
@@ -180,8 +180,16 @@ def _size(path: Path) -> int | None:
         return None
 
 
-def _key(path: Path, channel: int | None, known: str | None, size: int | None) -> str:
-    """What a measurement is kept under; the path itself where there is no content to go by."""
+def content_key(path: Path, channel: int | None, known: str | None, size: int | None) -> str:
+    """What a measurement is kept under: hash (``known``, or of the file or folder), channel and size in bytes.
+
+    The path itself stands for the hash where there is no content to go by.
+
+    Examples
+    --------
+    >>> content_key(Path("a.png"), None, "77af", 1024), content_key(Path("missing.png"), 2, None, None)
+    ('77af None 1024', 'missing.png 2')
+    """
     if known is None:
         try:
             files = sorted(entry for entry in path.iterdir() if entry.is_file()) if path.is_dir() else [path]

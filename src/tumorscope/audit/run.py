@@ -218,7 +218,11 @@ def audit(
         chance=tried("random labels", lambda: _dealt(readable, seed), None),
         suspects=tried("label errors", lambda: suspects(readable, seed=seed), None),
         masks=masks(
-            measured.table, measured.prints, workers=workers, progress=lambda n, of: progress("reading masks", n, of)
+            measured.table,
+            measured.prints,
+            cache=cache,
+            workers=workers,
+            progress=lambda n, of: progress("reading masks", n, of),
         ),
         skipped=skipped,
         findings=tuple(findings),

@@ -17,6 +17,7 @@ SHOWN = ("accuracy", "balanced_accuracy", "roc_auc", "macro_roc_auc")
 if TYPE_CHECKING:
     from tumorscope.training.classifier_recipe import ClassifierRecipe
     from tumorscope.training.recipe import Classical, Recipe
+    from tumorscope.training.segmenter_recipe import SegmenterRecipe
 
 
 def train(
@@ -52,11 +53,14 @@ def train(
       tumorscope train resnet18 scans/ -o run
       tumorscope train convnext-base-v2 manifest.parquet -o run --folds 5
       tumorscope train resnet50-v1 scans/ -o run --pretrained no --set fit.batch=16
+      tumorscope train unet scans_and_masks/ -o run --folds 5
       tumorscope train classical scans/ -o baseline
       tumorscope train my_recipe.toml manifest.parquet -o run --resume
     """  # noqa: D301
+    from tumorscope.errors import RecipeError
     from tumorscope.training import recipe as recipes
     from tumorscope.training.classifier_recipe import ClassifierRecipe
+    from tumorscope.training.segmenter_recipe import SegmenterRecipe
 
     loaded = recipes.load(recipe)
     changes = _changes(settings or [], pretrained, folds)
@@ -64,8 +68,10 @@ def train(
         loaded = recipes.changed(loaded, changes, "--set")
     if isinstance(loaded, recipes.Classical):
         return _classical(loaded, data, out, resume, as_json)
-    if isinstance(loaded, ClassifierRecipe):
-        return _classifier(loaded, data, out, resume, cache, offline, as_json)
+    if isinstance(loaded, ClassifierRecipe | SegmenterRecipe):
+        return _network(loaded, data, out, resume, cache, offline, as_json)
+    if not isinstance(loaded, recipes.Recipe):
+        raise RecipeError(f"{recipe}: is a recipe of the task {loaded.task}; use tumorscope synthesize train")
     return _scout(loaded, data, out, resume, cache, as_json)
 
 
@@ -106,8 +112,8 @@ def _scout(recipe: Recipe, data: list[str], out: Path, resume: bool, cache: Path
     return 0
 
 
-def _classifier(
-    recipe: ClassifierRecipe,
+def _network(
+    recipe: ClassifierRecipe | SegmenterRecipe,
     data: list[str],
     out: Path,
     resume: bool,
@@ -115,17 +121,23 @@ def _classifier(
     offline: Path | None,
     as_json: bool,
 ) -> int:
-    """A run of a classifier, and its figures in one line."""
+    """A run of a classifier or a segmenter, and its figures in a few lines."""
     from tumorscope.cli._extras import need_training
 
     need_training()
-    from tumorscope.training.classifier_run import MODEL, train
+    from tumorscope.training.classifier_recipe import ClassifierRecipe
+    from tumorscope.training.run_folder import MODEL
 
-    typed = "tumorscope " + " ".join(sys.argv[1:])
-    bars = sys.stderr.isatty()
-    folder = train(
-        recipe, [*data], out, resume=resume, cache_folder=cache, offline=offline, progress=bars, command=typed
-    )
+    options: dict[str, Any] = {"resume": resume, "cache_folder": cache, "offline": offline}
+    options |= {"progress": sys.stderr.isatty(), "command": "tumorscope " + " ".join(sys.argv[1:])}
+    if isinstance(recipe, ClassifierRecipe):
+        from tumorscope.training.classifier_run import train as classify
+
+        folder = classify(recipe, [*data], out, **options)
+    else:
+        from tumorscope.training.segmenter_run import train as segment
+
+        folder = segment(recipe, [*data], out, **options)
     metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
     if as_json:
         answer_json({"run": str(folder), "model": str(folder / MODEL), "recipe": recipe.name, **metrics})
@@ -133,6 +145,8 @@ def _classifier(
     for part in ("cross_validation", "test"):
         if metrics.get(part):
             answer(f"{part.replace('_', ' ')}: {_figures(metrics[part])}")
+    if metrics.get("masks"):
+        answer(metrics["masks"]["sentence"])
     provenance = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
     answer(f"model: {folder / MODEL} (from {provenance['model_from']})")
     answer(f"report: {folder / 'report.html'}")

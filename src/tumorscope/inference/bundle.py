@@ -251,7 +251,7 @@ class Bundle:
         return cls(file, metadata, session)
 
     def run(self, batch: NDArray, *, flip: bool | None = None) -> Outputs:
-        """The network's outputs for (N, 1, S, S) or (N, S, S) slices in [0, 1].
+        """The network's outputs for (N, C, S, S) slices, or grey ones (N, S, S), in [0, 1].
 
         With ``flip`` (None: as the metadata says) the outputs are averaged with those of the mirrored slices.
         """

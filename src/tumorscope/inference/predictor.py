@@ -167,7 +167,7 @@ class Predictor:
         notes = (*prepared.findings, f"crop: {prepared.crop.mode}, {prepared.crop.reason}")
         if metadata.task == "classify":
             return self._named(scan, self._classes([prepared]), judged, notes)
-        outputs = self.bundle.run(prepared.pixels[None])
+        outputs = self.bundle.run(metadata.preparation.tinted(prepared.pixels)[None])
         probability = float(metadata.calibration.probability(outputs.mask, outputs.score)[0])
         pixels = _on_grid(outputs.mask[0], prepared)
         mask = np.zeros(scan.shape, bool)
@@ -197,7 +197,7 @@ class Predictor:
                 raise Stopped
             chunk = planes[start : start + SLICES_AT_ONCE]
             prepared = [metadata.preparation.prepare(scan.pixels[z]) for z in chunk]
-            outputs = self.bundle.run(np.stack([one.pixels for one in prepared]))
+            outputs = self.bundle.run(np.stack([metadata.preparation.tinted(one.pixels) for one in prepared]))
             own[chunk] = metadata.calibration.probability(outputs.mask, outputs.score)
             strength = max(strength, float(metadata.calibration.strength(outputs.mask).max()))
             for z, one, map_ in zip(chunk, prepared, outputs.mask, strict=True):

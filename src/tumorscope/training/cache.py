@@ -21,6 +21,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from tumorscope import io
+from tumorscope.datasets.facts import sha256
 from tumorscope.datasets.truth import read_mask
 from tumorscope.errors import DataError, OutputError, TumorscopeError
 from tumorscope.imaging.preparation import Preparation
@@ -125,10 +126,21 @@ def build(
 
 
 def _key(manifest: pl.DataFrame, preparation: Preparation) -> str:
-    columns = [name for name in ("id", "sha256", "mask_path", "label", "split", "group") if name in manifest.columns]
+    columns = [name for name in ("id", "channel", "label", "split", "group") if name in manifest.columns]
     rows = manifest.select(columns).rows()
-    text = json.dumps([VERSION, preparation.to_dict(), columns, rows], default=str, sort_keys=True)
+    content = [
+        (row.get("sha256") or _digest(row["path"]), _digest(row.get("mask_path"))) for row in manifest.to_dicts()
+    ]
+    text = json.dumps([VERSION, preparation.to_dict(), columns, rows, content], default=str, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _digest(path: str | None) -> str | None:
+    """Hash of a file, or of the files in a folder; None where there is none, which reading it will tell."""
+    place = None if path is None else Path(path)
+    if place is None or not place.exists():
+        return None
+    return sha256(sorted(place.iterdir()) if place.is_dir() else [place])
 
 
 def _write(

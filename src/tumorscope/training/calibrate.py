@@ -95,7 +95,7 @@ def look(bundle: Bundle, row: dict[str, Any]) -> Seen | None:
         return None
     truth = read_mask(row, scan.shape)
     prepared = bundle.metadata.preparation.prepare(scan.pixels)
-    outputs = bundle.run(prepared.pixels[None])
+    outputs = bundle.run(bundle.metadata.preparation.tinted(prepared.pixels)[None])
     pixels = prepared.to_input_grid(outputs.mask[0]) * prepared.head
     return Seen(
         probability=pixels.astype(np.float32),

@@ -24,7 +24,7 @@ from tumorscope.imaging.preparation import Preparation
 from tumorscope.training import cache as caches
 from tumorscope.training.cache import Cache
 from tumorscope.training.changes import changed
-from tumorscope.training.classifier_recipe import ClassifierRecipe, Data
+from tumorscope.training.classifier_recipe import ClassifierRecipe, Data, Fit
 
 Batch = dict[str, Tensor]
 Rows = NDArray[np.int64]
@@ -245,12 +245,13 @@ def _parts(name: str, repeat: int, fold: int, table: pl.DataFrame, split: pl.Ser
 
 
 def _check(one: Division, labels: dict[str, int | None]) -> None:
-    """Refuse a division that cannot be learnt from or judged."""
+    """Refuse a division that cannot be learnt from or judged; a label that only a mask tells may be any."""
     where = f" of {one.name}" if one.name else ""
-    for part, ids in (("training", one.train), ("validation", one.val)):
+    known = {labels[name] for name in one.train | one.val | one.test} - {None}
+    for part, ids, least in (("training", one.train, len(known)), ("validation", one.val, 2)):
         classes = {labels[name] for name in ids}
-        if len(classes) < 2 and None not in classes:
-            finding = f"{len(ids)} scans of {len(classes)} classes"
+        if len(classes) < max(2, least) and None not in classes:
+            finding = f"{len(ids)} scans of {len(classes)} of {len(known)} classes"
             raise DataError(f"split: the {part} part{where} has {finding}; give more data or another split")
 
 
@@ -415,11 +416,11 @@ def held_out(squares: Squares, rows: Rows) -> DataLoader[Batch]:
     return DataLoader(HeldOut(squares.cache, squares.truth, rows), batch_size=HELD_OUT_BATCH)
 
 
-def steps_in(count: int, recipe: ClassifierRecipe) -> int:
+def steps_in(count: int, settings: Fit) -> int:
     """Steps of the optimiser in an epoch of ``count`` squares."""
-    batch = recipe.fit.batch
+    batch = settings.batch
     batches = -(-count // batch) - (count > batch and count % batch == 1)
-    return max(1, -(-batches // recipe.fit.accumulate))
+    return max(1, -(-batches // settings.accumulate))
 
 
 def workers_of(wanted: int | str) -> int:
@@ -443,5 +444,8 @@ def _clean_processes() -> multiprocessing.context.BaseContext:
 
 
 def load(sources: Sequence[str | Path]) -> pl.DataFrame:
-    """The `labelled` rows of folders or manifests."""
-    return labelled(manifest.load(list(sources)))
+    """The `labelled` rows of folders or manifests; an error where their labels name one class only."""
+    rows = labelled(manifest.load(list(sources)))
+    if not rows["label"].null_count():
+        Labels.of(rows)
+    return rows

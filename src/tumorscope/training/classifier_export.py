@@ -19,10 +19,10 @@ from tumorscope.inference.bundle import Bundle, BundleMetadata, Calibration, Thr
 from tumorscope.training import engine
 from tumorscope.training.classifier_fit import build
 from tumorscope.training.classifier_recipe import ClassifierRecipe
-from tumorscope.training.classifier_run import DONE, FOLDS, MANIFEST, RECIPE, VALIDATION, folder_of, weights_of
 from tumorscope.training.export import to_onnx
 from tumorscope.training.provenance import fingerprint
 from tumorscope.training.recipe import load
+from tumorscope.training.run_folder import DONE, FOLDS, MANIFEST, PREDICTIONS, RECIPE, VALIDATION, folder_of, weights_of
 
 NONE = ("no_tumor", "none", "no", "notumor", "no tumor", "normal", "healthy", "negative")  # names of a class without
 FLOOR = 1e-7  # of a mean probability, before its logarithm
@@ -86,6 +86,8 @@ def export(
     if ensemble:
         chosen = names
     elif fold is not None:
+        if names == [""]:
+            raise BundleError(f"{run}: was trained on one split and has no fold '{fold}'; leave the fold out")
         chosen = [look_up(fold, names, f"fold of {run}", BundleError)]
     else:
         chosen = ["" if names == [""] else provenance["model_from"]]
@@ -136,11 +138,12 @@ def folds_of(run: Path) -> list[str]:
 
 
 def _known(run: Path, chosen: list[str], table: pl.DataFrame) -> pl.DataFrame:
-    """Manifest rows that taught or chose the model: all but what its fold was tested on."""
+    """Manifest rows that taught or chose the model: all but what its fold was tested on, whole or slice by slice."""
     if len(chosen) > 1:
         return table
-    tested = pl.read_parquet(folder_of(run, chosen[0]) / "predictions.parquet")["id"].to_list()
-    return table.filter(~pl.col("id").is_in(tested))
+    tested = pl.read_parquet(folder_of(run, chosen[0]) / PREDICTIONS)["id"]
+    scans = {*tested.to_list(), *tested.str.replace(r":\d+$", "").to_list()}
+    return table.filter(~pl.col("id").is_in(list(scans)))
 
 
 def _inverse(run: Path, name: str) -> float:

@@ -96,7 +96,7 @@ def fit(
 
     def stage(phase: Phase, number: int, first: int) -> tuple[Classify, EpochData]:
         data = EpochData(squares, train, val, recipe, seed, first)
-        steps = steps_in(len(data.order), recipe) * phase.epochs
+        steps = steps_in(len(data.order), recipe.fit) * phase.epochs
         module = Classify(network, recipe, phase, steps=steps, weights=weights, seed=number, names=squares.names)
         return module, data
 

@@ -90,7 +90,7 @@ class Fit(Section):
     """How steps are taken, and which epoch is kept."""
 
     batch: int = Field(32, ge=1, description="scans in a step")
-    accumulate: int = Field(1, ge=1, description="batches whose gradients are summed for one step of the optimiser")
+    accumulate: int = Field(1, ge=1, description="batches whose gradients are averaged for one step of the optimiser")
     clip: float = Field(0.0, ge=0, description="largest norm of the gradient; 0: any")
     ema: float = Field(0.0, ge=0, lt=1, description="decay of averaged weights that are validated and kept; 0: none")
     monitor: Literal["auc", "loss", "accuracy", "balanced_accuracy", "f1"] = Field(

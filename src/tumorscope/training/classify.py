@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import lightning.pytorch as L
 import numpy as np
@@ -81,18 +81,16 @@ class Classify(L.LightningModule):
         logits = self(batch["image"])
         loss = loss_of(logits, batch["label"], self.recipe.loss, self.weight)
         if not torch.isfinite(loss):
-            files = [self.names[row] for row in batch["row"].tolist()] if self.names else []
-            raise TrainingError(
-                f"epoch {self.current_epoch}, batch {batch_idx}: the loss is {float(loss)} "
-                f"({', '.join(files[:NAMED])}{', …' if len(files) > NAMED else ''}); "
-                "look at these files, lower the rate, or clip the gradient (fit.clip = 1)"
-            )
+            self._stop(f"batch {batch_idx}: the loss is {float(loss.detach())}", batch)
         self._seen["train"].append((logits.detach(), batch["label"]))
         return loss
 
     def validation_step(self, batch: Batch, _: int) -> None:
-        """Keeps what is said of the held-out scans."""
-        self._seen["val"].append((self(batch["image"]), batch["label"]))
+        """Keeps what is said of the held-out scans; where that is no number, the training stops."""
+        logits = self(batch["image"])
+        if torch.isnan(logits).any():
+            self._stop("validation: the network's answer is nan", batch)
+        self._seen["val"].append((logits, batch["label"]))
 
     def on_train_epoch_start(self) -> None:
         """Forget the last epoch's answers."""
@@ -116,6 +114,13 @@ class Classify(L.LightningModule):
 
         schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, factor)
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def _stop(self, finding: str, batch: Batch) -> NoReturn:
+        files = [self.names[row] for row in batch["row"].tolist()] if self.names else []
+        raise TrainingError(
+            f"epoch {self.current_epoch}, {finding} ({', '.join(files[:NAMED])}{', …' if len(files) > NAMED else ''}); "
+            "look at these files, lower the rate, or clip the gradient (fit.clip = 1)"
+        )
 
     def _figures(self, part: str) -> dict[str, float]:
         seen = self._seen[part]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import signal
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -25,7 +26,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from tumorscope import io
-from tumorscope.errors import MissingExtra, OutputError, RecipeError
+from tumorscope.errors import OutputError, RecipeError
 
 LAST, BEST = "last.ckpt", "best.safetensors"
 BF16_ON_CPU = ("amx_bf16", "avx512_bf16", "bf16")  # the processor's own words; elsewhere bf16 takes twice fp32's time
@@ -203,18 +204,28 @@ def fit(
             warnings.filterwarnings("ignore", r".*LeafSpec", FutureWarning)  # of Lightning about torch, not the user's
             for meant in MEANT:
                 warnings.filterwarnings("ignore", f".*{meant}", UserWarning)
-            trainer.fit(module, datamodule=data, ckpt_path=str(last) if before else None, weights_only=True)
-        if trainer.interrupted:
-            raise OutputError(
-                f"{folder}: interrupted in epoch {loop.first_epoch + trainer.current_epoch}; "
-                "run again with --resume to go on"
-            )
+            _run(trainer, module, data, last if before else None, loop.first_epoch)
         ran = trainer.current_epoch
     else:
         ran = before[0]
         best.load_state_dict(before[1])
     load_weights(cast("Task", module).network, folder / BEST)
     return Outcome(loop.first_epoch + int(best.found["epoch"]), best.sign * best.found["value"], ran)
+
+
+def _run(
+    trainer: L.Trainer, module: L.LightningModule, data: L.LightningDataModule, last: Path | None, first: int
+) -> None:
+    """Let the trainer work; Ctrl-C, on which it ends the process and goes deaf to the next one, becomes an error."""
+    listens = signal.getsignal(signal.SIGINT)
+    try:
+        trainer.fit(module, datamodule=data, ckpt_path=last, weights_only=True)
+    except SystemExit:
+        if not trainer.interrupted:
+            raise
+        signal.signal(signal.SIGINT, listens or signal.default_int_handler)
+        epoch = first + trainer.current_epoch
+        raise OutputError(f"training: interrupted in epoch {epoch}; run again with --resume to go on") from None
 
 
 def precision_of(wanted: str) -> str:
@@ -295,4 +306,4 @@ def _logger(name: str, folder: Path) -> Any:
     try:
         return build(save_dir=str(folder / name))
     except ModuleNotFoundError as error:
-        raise MissingExtra(f"machine.log = {name}", package, "log") from error
+        raise RecipeError(f"machine.log: {name} is not installed; run: pip install {package}") from error

@@ -14,7 +14,9 @@ from pydantic import Field, ValidationError, ValidationInfo, field_validator
 
 from tumorscope.errors import RecipeError, look_up
 from tumorscope.training.classifier_recipe import ClassifierRecipe
+from tumorscope.training.diffusion_recipe import DiffusionRecipe
 from tumorscope.training.sections import Section
+from tumorscope.training.segmenter_recipe import SegmenterRecipe
 
 
 class Model(Section):
@@ -243,15 +245,17 @@ class Classical(Section):
     validation: Validation = Validation()  # type: ignore[call-arg]
 
 
-AnyRecipe = Recipe | Classical | ClassifierRecipe
+AnyRecipe = Recipe | Classical | ClassifierRecipe | DiffusionRecipe | SegmenterRecipe
 TASKS: dict[str, type[AnyRecipe]] = {
     "detect-segment": Recipe,
     "classical": Classical,
     "classify": ClassifierRecipe,
+    "segment": SegmenterRecipe,
+    "diffuse": DiffusionRecipe,
 }
 
 
-Chosen = TypeVar("Chosen", bound=Recipe | Classical | ClassifierRecipe)
+Chosen = TypeVar("Chosen", bound=AnyRecipe)
 
 
 def names() -> list[str]:
@@ -310,11 +314,11 @@ def to_toml(recipe: AnyRecipe) -> str:
     True
     """
     values = recipe.model_dump(mode="json")
-    plain = {key: value for key, value in values.items() if not isinstance(value, dict)}
+    plain = {key: value for key, value in values.items() if not isinstance(value, dict) and value is not None}
     lines = [f"{key} = {_toml(value)}" for key, value in plain.items()]
     for key, value in values.items():
         if isinstance(value, dict):
-            lines += ["", f"[{key}]", *(f"{name} = {_toml(one)}" for name, one in value.items())]
+            lines += ["", f"[{key}]", *(f"{name} = {_toml(one)}" for name, one in value.items() if one is not None)]
     return "\n".join(lines) + "\n"
 
 

@@ -13,7 +13,8 @@ from tumorscope.training.classifier_recipe import Data as ClassifierData
 from tumorscope.training.classifier_recipe import Fit as ClassifierFit
 from tumorscope.training.sections import Section
 
-LOSSES = ("dice", "bce", "focal", "tversky", "lovasz", "boundary", "basnet")
+# Names of `mask_losses.LOSSES`, which needs torch.
+LOSSES = ("basnet", "bce", "boundary", "dice", "dice-squared", "focal", "iou", "lovasz", "ssim", "tversky")
 
 
 class Network(Section):
@@ -44,8 +45,8 @@ class Loss(Section):
     def _known_terms(cls, terms: dict[str, float]) -> dict[str, float]:
         for name in terms:
             look_up(name, LOSSES, "loss", RecipeError)
-        if not terms or min(terms.values()) < 0 or not any(terms.values()):
-            raise ValueError("weights are not negative, and one is above 0")
+        if not terms or min(terms.values()) <= 0:
+            raise ValueError("name one loss or more, each with a weight above 0")
         return terms
 
 

@@ -160,20 +160,7 @@ class Denoiser(nn.Module):
 
         ``named`` (N,) gives each picture's class, counted from 1; 0 or None for any. S is a multiple of ``divisor``.
         """
-        told = self.embedding(variance)
-        if self.named is not None:
-            told = told + self.named(torch.zeros_like(variance, dtype=torch.long) if named is None else named)
-        x = self.entry(noisy)
-        told = told.to(x.dtype)[:, :, None, None].expand(-1, -1, x.shape[2], x.shape[3])
-        x = torch.cat([x, told], 1)
-        skips: list[Tensor] = []
-        for number, block in enumerate(self.down, start=1):
-            x = block(x)
-            skips.append(x)
-            if number % self.depth == 0:
-                x = F.avg_pool2d(x, 2)
-        for block in self.middle:
-            x = block(x)
+        x, skips = self._descended(noisy, variance, named)
         for number, block in enumerate(self.up):
             if number % self.depth == 0:
                 x = F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
@@ -182,20 +169,25 @@ class Denoiser(nn.Module):
 
     def encoded(self, noisy: Tensor, variance: Tensor) -> list[Tensor]:
         """Feature maps before each halving, then the deepest: what a segmenter can begin with."""
+        x, skips = self._descended(noisy, variance, None)
+        return [*skips[self.depth - 1 :: self.depth], x]
+
+    def _descended(self, noisy: Tensor, variance: Tensor, named: Tensor | None) -> tuple[Tensor, list[Tensor]]:
+        """The deepest feature maps, and those of every block on the way down."""
         told = self.embedding(variance)
         if self.named is not None:
-            told = told + self.named(torch.zeros_like(variance, dtype=torch.long))
+            told = told + self.named(torch.full_like(variance, ANY, dtype=torch.long) if named is None else named)
         x = self.entry(noisy)
         x = torch.cat([x, told.to(x.dtype)[:, :, None, None].expand(-1, -1, x.shape[2], x.shape[3])], 1)
-        maps = []
+        skips: list[Tensor] = []
         for number, block in enumerate(self.down, start=1):
             x = block(x)
+            skips.append(x)
             if number % self.depth == 0:
-                maps.append(x)
                 x = F.avg_pool2d(x, 2)
         for block in self.middle:
             x = block(x)
-        return [*maps, x]
+        return x, skips
 
     def normalised(self, picture: Tensor) -> Tensor:
         """Pictures in [0, 1] on the network's scale."""
