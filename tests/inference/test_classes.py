@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
+from types import SimpleNamespace
+from typing import ClassVar
 
 import cv2
 import numpy as np
@@ -156,7 +158,7 @@ def test_a_row_that_the_gate_refused_has_no_classes(tmp_path: Path) -> None:
 
 def test_drawing_needs_the_classes_alone() -> None:
     class Said:
-        classes = {"a": 1.0}
+        classes: ClassVar = {"a": 1.0}
 
     item = Item(id="a", path=Path("a.png"))
     assert ClassTable(Path(), ("a",)).draw(item, None, Said()) == {"a": 1.0}

@@ -101,7 +101,7 @@ def test_a_heads_words() -> None:
 
 @pytest.mark.parametrize("words", ["dense", "dense 0", "dense 1.5", "dropout", "dropout 1", "batchnorm 3", "relu", ""])
 def test_words_that_are_no_layer_are_refused(words: str) -> None:
-    with pytest.raises(ValueError, match="no layer|whole number|below 1"):
+    with pytest.raises(ValueError, match=r"no layer|whole number|below 1"):
         layers([words])
 
 

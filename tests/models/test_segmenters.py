@@ -248,6 +248,18 @@ def test_strided_layers_of_unet_xception_pad_at_the_end_only() -> None:
     assert torch.allclose(ones / ones[0, 0], torch.tensor([[9.0, 6.0], [6.0, 4.0]]) / 9)
 
 
+def test_basnet_refines_the_finest_of_its_side_outputs() -> None:
+    network = _tiny("basnet").eval()
+    drawn: list[Tensor] = []
+    network.network.outputs[-1].register_forward_hook(lambda *hook: drawn.append(hook[2]))
+    with torch.no_grad():
+        network.network.refinement.last.weight.zero_()
+        network.network.refinement.last.bias.fill_(2.0)
+        found = network(_images(1))
+    assert drawn[0].shape == found.mask.shape
+    assert torch.equal(found.side[0], drawn[0]) and torch.equal(found.mask, drawn[0] + 2.0)
+
+
 def test_scores_of_fcn_start_at_zero() -> None:
     network = segmenter("fcn-8s", width=0.02).eval()
     assert not network(_images(1)).mask.any()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -17,3 +18,23 @@ Workers = Annotated[
     int | None, typer.Option("--workers", min=1, help="Scans at once; chosen by number of scans and cores.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
+
+
+def changes_of(settings: list[str], pretrained: str | None, folds: int | None) -> dict[str, Any]:
+    """What the options change in the recipe, by dotted key."""
+    from tumorscope.errors import RecipeError
+
+    changes: dict[str, Any] = {}
+    for one in settings:
+        key, equals, value = one.partition("=")
+        if not equals or not key.strip():
+            raise RecipeError(f"--set {one}: is no KEY=VALUE; write for example --set fit.batch=16")
+        try:
+            changes[key.strip()] = tomllib.loads(f"value = {value}")["value"]
+        except tomllib.TOMLDecodeError:
+            changes[key.strip()] = value
+    if pretrained is not None:
+        changes["model.pretrained"] = pretrained
+    if folds is not None:
+        changes["data.folds"] = folds
+    return changes

@@ -82,7 +82,7 @@ def train(
       tumorscope synthesize train ddim-64 split.parquet -o run --resume
     """  # noqa: D301
     from tumorscope.cli._extras import need_training
-    from tumorscope.cli.train import _changes
+    from tumorscope.cli._options import changes_of
     from tumorscope.training import recipe as recipes
     from tumorscope.training.diffusion_recipe import DiffusionRecipe
 
@@ -92,7 +92,7 @@ def train(
             f"{recipe}: is a recipe of the task '{loaded.task}'; take ddim-64 or ddim-128, or use tumorscope train"
         )
     if settings:
-        loaded = recipes.changed(loaded, _changes(settings, None, None), "--set")
+        loaded = recipes.changed(loaded, changes_of(settings, None, None), "--set")
     need_training()
     from tumorscope.training.diffusion_run import train as run
 

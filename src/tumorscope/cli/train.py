@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
-import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from tumorscope.cli._console import answer, answer_json
+from tumorscope.cli._options import changes_of
 
 SHOWN = ("accuracy", "balanced_accuracy", "roc_auc", "macro_roc_auc")
 
@@ -63,7 +63,7 @@ def train(
     from tumorscope.training.segmenter_recipe import SegmenterRecipe
 
     loaded = recipes.load(recipe)
-    changes = _changes(settings or [], pretrained, folds)
+    changes = changes_of(settings or [], pretrained, folds)
     if changes:
         loaded = recipes.changed(loaded, changes, "--set")
     if isinstance(loaded, recipes.Classical):
@@ -73,26 +73,6 @@ def train(
     if not isinstance(loaded, recipes.Recipe):
         raise RecipeError(f"{recipe}: is a recipe of the task {loaded.task}; use tumorscope synthesize train")
     return _scout(loaded, data, out, resume, cache, as_json)
-
-
-def _changes(settings: list[str], pretrained: str | None, folds: int | None) -> dict[str, Any]:
-    """What the options change in the recipe, by dotted key."""
-    from tumorscope.errors import RecipeError
-
-    changes: dict[str, Any] = {}
-    for one in settings:
-        key, equals, value = one.partition("=")
-        if not equals or not key.strip():
-            raise RecipeError(f"--set {one}: is no KEY=VALUE; write for example --set fit.batch=16")
-        try:
-            changes[key.strip()] = tomllib.loads(f"value = {value}")["value"]
-        except tomllib.TOMLDecodeError:
-            changes[key.strip()] = value
-    if pretrained is not None:
-        changes["model.pretrained"] = pretrained
-    if folds is not None:
-        changes["data.folds"] = folds
-    return changes
 
 
 def _scout(recipe: Recipe, data: list[str], out: Path, resume: bool, cache: Path | None, as_json: bool) -> int:

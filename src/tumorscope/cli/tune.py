@@ -70,12 +70,12 @@ def tune(
     from importlib.util import find_spec
 
     from tumorscope.cli._extras import need_training
-    from tumorscope.cli.train import _changes
+    from tumorscope.cli._options import changes_of
     from tumorscope.training import recipe as recipes
     from tumorscope.training.classifier_recipe import ClassifierRecipe
 
     loaded = recipes.load(recipe)
-    changes = _changes(settings or [], pretrained, None)
+    changes = changes_of(settings or [], pretrained, None)
     loaded = recipes.changed(loaded, changes, "--set") if changes else loaded
     if not isinstance(loaded, ClassifierRecipe):
         raise RecipeError(f"{recipe}: is of task '{loaded.task}'; only recipes of task 'classify' can be tuned")

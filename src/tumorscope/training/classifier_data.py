@@ -195,15 +195,18 @@ def _folds(table: pl.DataFrame, settings: Data, seed: int) -> list[Division]:
     if own:
         splits.check(table, by="fold")
     found = []
+    apart = (table["split"] == "test").fill_null(False)  # the manifest's own test stays out of every fold
     for repeat in range(1 if own else settings.repeats):
         if own:
             fold = table["fold"]
         else:
-            whole = _without_sides(table)
+            whole = _without_sides(table.filter(~apart))
             fold = splits.cross_validation(
                 whole, settings.folds, ordered=_ordered(table, settings), block=settings.block, gap=settings.gap,
                 seed=seed + repeat,
             )["fold"]  # fmt: skip
+            fold = pl.Series("fold", [None] * table.height, pl.Int64).scatter((~apart).arg_true(), fold)
+        fold = fold.set(apart, None)
         for number in sorted(fold.drop_nulls().unique().to_list()):
             held = (fold == number).fill_null(False)
             rest = (fold != number).fill_null(False)

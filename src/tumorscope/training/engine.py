@@ -12,7 +12,8 @@ import logging
 import math
 import signal
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -200,7 +201,7 @@ def fit(
     if before is None or not (before[1]["stopped"] or before[0] >= loop.epochs):
         logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
         trainer = _trainer(loop, folder, [best, *averaging(loop.ema), *rows], progress)
-        with warnings.catch_warnings():
+        with denormals_flushed(), warnings.catch_warnings():
             warnings.filterwarnings("ignore", r".*LeafSpec", FutureWarning)  # of Lightning about torch, not the user's
             for meant in MEANT:
                 warnings.filterwarnings("ignore", f".*{meant}", UserWarning)
@@ -226,6 +227,16 @@ def _run(
         signal.signal(signal.SIGINT, listens or signal.default_int_handler)
         epoch = first + trainer.current_epoch
         raise OutputError(f"training: interrupted in epoch {epoch}; run again with --resume to go on") from None
+
+
+@contextmanager
+def denormals_flushed() -> Iterator[None]:
+    """Within, numbers under 1e-38 are 0: on a CPU they take many times as long as others, and mean nothing here."""
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(False)
 
 
 def precision_of(wanted: str) -> str:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import lightning.pytorch as L
 import numpy as np
-import torch
 from torch import nn
 
 from tumorscope.training import engine
@@ -64,7 +63,6 @@ def run(
             engine.load_weights(network, place / engine.BEST)
             continue
         L.seed_everything(seed + number, workers=True, verbose=False)
-        torch.set_flush_denormal(True)
         first = int(sum(one["epochs"] for one in done))
         module, data = stage(phase, seed + number, first)
         loop = loop_of(recipe, phase, number, first, watch)

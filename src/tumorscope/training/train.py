@@ -21,7 +21,15 @@ from tumorscope.errors import DataError, OutputError
 from tumorscope.imaging.preparation import Preparation
 from tumorscope.training import data
 from tumorscope.training.cache import Cache, build
-from tumorscope.training.engine import PRECISIONS, EpochLog, averaging, precision_of, write_json, write_weights
+from tumorscope.training.engine import (
+    PRECISIONS,
+    EpochLog,
+    averaging,
+    denormals_flushed,
+    precision_of,
+    write_json,
+    write_weights,
+)
 from tumorscope.training.provenance import commit, fingerprint
 from tumorscope.training.recipe import Recipe, to_toml
 from tumorscope.training.segment import DetectSegment
@@ -79,14 +87,13 @@ def train(
     with io.atomic(run / "recipe.toml") as path:
         path.write_text(to_toml(recipe), encoding="utf-8")
     L.seed_everything(recipe.seed, workers=True)
-    torch.set_flush_denormal(True)
     cache = build(usable(table), preparation_of(recipe), cache_folder or run / "cache")
     module = DetectSegment(recipe)
     trainer = _trainer(recipe, run, progress)
     last = run / LAST
-    trainer.fit(
-        module, datamodule=EpochData(cache, recipe), ckpt_path=str(last) if last.exists() else None, weights_only=True
-    )
+    begin = str(last) if last.exists() else None
+    with denormals_flushed():
+        trainer.fit(module, datamodule=EpochData(cache, recipe), ckpt_path=begin, weights_only=True)
     if trainer.interrupted:
         raise OutputError(f"{run}: interrupted in epoch {trainer.current_epoch}; run again with --resume to go on")
     write_weights(module.network, run / "checkpoints" / "averaged.safetensors")
