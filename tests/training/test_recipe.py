@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
@@ -93,3 +95,61 @@ def test_a_phase_changes_only_its_own_epochs() -> None:
 def test_a_typo_in_what_a_phase_changes_is_named() -> None:
     with pytest.raises(RecipeError, match="did you mean 'paste'"):
         recipe.parse(SMALL + "augmentation = { past = 0.1 }\n", "x.toml")
+
+
+@pytest.mark.parametrize("name", recipe.names())
+def test_a_recipe_written_out_is_read_as_the_same(name: str) -> None:
+    loaded = recipe.load(name)
+    again = recipe.parse(recipe.to_toml(loaded), "again.toml")
+    assert again == loaded and type(again) is type(loaded)
+
+
+def test_text_of_any_kind_is_written_so_that_toml_reads_it() -> None:
+    odd = recipe.changed(recipe.load("resnet18"), {"name": 'two "words" \\ ü\t', "data.ordered": ["a'b", "c"]})
+    assert recipe.parse(recipe.to_toml(odd), "odd.toml") == odd
+
+
+class TestChanged:
+    def test_dotted_keys_reach_sections_and_phases(self) -> None:
+        before = recipe.load("resnet50-v1")
+        after = recipe.changed(before, {"fit.batch": 16, "phases.1.rate": 2e-5, "name": "mine", "data.folds": 5})
+        assert (after.fit.batch, after.phases[1].rate, after.name, after.data.folds) == (16, 2e-5, "mine", 5)
+        assert after.phases[0] == before.phases[0] and before.fit.batch == 32  # the old one stays
+
+    def test_whole_sections_and_lists_can_be_replaced(self) -> None:
+        after = recipe.changed(recipe.load("resnet18"), {"phases": [{"epochs": 3}], "model.head": ["dense 4"]})
+        assert after.epochs == 3 and after.model.head == ("dense 4",)
+
+    def test_nothing_changed_is_the_same(self) -> None:
+        assert all(recipe.changed(recipe.load(name), {}) == recipe.load(name) for name in recipe.names())
+
+    @pytest.mark.parametrize(
+        ("key", "value", "words"),
+        [
+            ("fit.bacth", 16, r"--set: unknown key in fit 'bacth'; did you mean 'batch'\?"),
+            ("fti.batch", 16, r"--set: unknown key in the recipe 'fti'; did you mean 'fit'\?"),
+            ("phases.0.epoch", 1, r"--set: unknown key in phases\.0 'epoch'; did you mean 'epochs'\?"),
+            ("phases.7.rate", 0.1, r"--set: 'phases\.7\.rate' names nothing under 'phases'"),
+            ("phases.x.rate", 0.1, r"--set: 'phases\.x\.rate' names nothing under 'phases'"),
+            ("phases.0", {"epochs": 2}, r"--set: 'phases\.0' names nothing that can be set"),
+            ("fit.batch.size", 1, r"--set: 'fit\.batch\.size' names nothing"),
+            ("fit.batch", 0, r"--set: fit\.batch: input should be greater than or equal to 1"),
+            ("fit.batch", "many", r"--set: fit\.batch: input should be a valid integer"),
+            ("task", "clasify", r"--set: unknown task 'clasify'; did you mean 'classify'\?"),
+            ("model.head", ["relu"], r"--set: model\.head: .*'relu' is no layer"),
+        ],
+    )
+    def test_what_does_not_exist_is_named(self, key: str, value: object, words: str) -> None:
+        with pytest.raises(RecipeError, match=words) as caught:
+            recipe.changed(recipe.load("resnet18"), {key: value}, "--set")
+        assert "\n" not in str(caught.value)
+
+
+def test_the_reference_page_is_made_from_the_recipe_models(repository: Path, tmp_path: Path) -> None:
+    path = repository / "docs" / "figures" / "recipes.py"
+    spec = importlib.util.spec_from_file_location("recipes_page", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    module.write(tmp_path / "page.md")
+    page = repository / "docs" / "reference" / "recipes.md"
+    assert (tmp_path / "page.md").read_text() == page.read_text(), f"run {path.relative_to(repository)}"

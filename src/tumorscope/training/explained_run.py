@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
+from tumorscope.datasets.facts import sha256
 from tumorscope.errors import DataError, look_up
 from tumorscope.scan import BoolArray
 from tumorscope.training import engine
@@ -78,7 +80,7 @@ class Run:
 
 
 def with_folds(table: pl.DataFrame, run: Run, fold: str | None = None) -> pl.DataFrame:
-    """A manifest with a column ``_fold``: whose network explains each scan; null where all that may learnt from it.
+    """A manifest with a column ``_fold``: whose network explains each scan; null where all of them learnt from it.
 
     Scans are recognised by their content. With repeats, the first one counts.
 
@@ -96,18 +98,33 @@ def with_folds(table: pl.DataFrame, run: Run, fold: str | None = None) -> pl.Dat
     """
     if fold is not None:
         look_up(fold, run.folds, f"fold of {run.folder}", DataError)
-    known = pl.read_parquet(run.folder / MANIFEST).select("id", "sha256")
-    content = dict(known.rows())
+    known = pl.read_parquet(run.folder / MANIFEST)
+    content = dict(zip(known["id"].to_list(), contents(known, run.folder), strict=True))
     tested: dict[str, str] = {}
     for name in (fold,) if fold is not None else run.folds:
         ids = pl.read_parquet(folder_of(run.folder, name) / PREDICTIONS)["id"].to_list()
         for own in ids:
             own = own if own in content else own.rsplit(":", 1)[0]  # a volume's slices are numbered
-            tested.setdefault(content.get(own) or own, name)
-    ours = set(content.values()) - {None}
+            tested.setdefault(content[own], name)
+    ours = set(content.values())
     other = run.model_from if fold is None else fold
-    folds = [tested.get(digest) if digest in ours else other for digest in table["sha256"].to_list()]
+    folds = [tested.get(digest) if digest in ours else other for digest in contents(table)]
     return table.with_columns(pl.Series("_fold", folds, pl.String))
+
+
+def contents(table: pl.DataFrame, folder: Path | None = None) -> list[str]:
+    """What tells each scan of a manifest from any other: the hash of its bytes, taken now where the manifest has none.
+
+    Relative paths start at ``folder``. A scan that cannot be read has its path instead.
+    """
+    found = []
+    for path, digest in table.select("path", "sha256").rows():
+        file = Path(os.path.abspath((folder or Path()) / path))
+        try:
+            found.append(digest or sha256(sorted(file.iterdir()) if file.is_dir() else [file]))
+        except OSError:
+            found.append(str(file))
+    return found
 
 
 def spread(table: pl.DataFrame, count: int, seed: int = 0) -> pl.DataFrame:
