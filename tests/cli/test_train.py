@@ -100,6 +100,17 @@ class TestTrain:
         (tmp_path / "empty").mkdir()
         answer = call("train", "vit-b16", scans, "-o", tmp_path / "run", "--offline", tmp_path / "empty")
         assert answer.code == 2 and "--pretrained no" in answer.err and len(answer.lines) == 1
+        assert not (tmp_path / "run").exists()  # so that the next try finds no run begun
+
+    @pytest.mark.parametrize(
+        ("backbone", "words"),
+        [("resnet181", "did you mean resnet18"), ("crossvit_tiny_240", "takes no squares of 32 px")],
+    )
+    def test_a_network_that_cannot_be_is_refused_at_once(self, call, scans, tmp_path, backbone, words) -> None:
+        given = (*SETTINGS, "--pretrained", "no", "--set", f"model.backbone={backbone}")
+        answer = call("train", "resnet18", scans, "-o", tmp_path / "run", *given)
+        assert answer.code == 2 and words in answer.err and len(answer.lines) == 1
+        assert not (tmp_path / "run").exists()
 
     def test_values_are_toml_or_plain_words(self, call, scans: Path, tmp_path: Path) -> None:
         more = ("--set", "fit.monitor=loss", "--set", "model.head=['dense 4']", "--set", "augmentation.flip=0")

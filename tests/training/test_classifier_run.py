@@ -1,13 +1,10 @@
-"""A classifier's whole run on phantoms: its folder, its folds, killed and resumed, joined, and what stops it."""
+"""A classifier's whole run on phantoms: its folder, its folds, one of them or all joined, and what stops it."""
 
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
-import subprocess
-import sys
 from collections import Counter, namedtuple
 from pathlib import Path
 
@@ -44,48 +41,6 @@ TINY = {
     "phases": [{"epochs": 1, "train": "head", "rate": 1e-3}, {"epochs": 2, "rate": 3e-3}],
 }
 FOLDS = {"data.folds": 2, "fit.ema": 0.9, "fit.clip": 1.0, "data.balance": "over"}
-# Moments at which a run of two folds is killed: in a batch, between the row of an epoch and its checkpoint, between
-# two phases, before a fold's answers are written, between two folds, and before the run's own files are.
-MOMENTS = ("batch", "row", "phase", "answers", "fold", "log")
-SCRIPT = """
-import os, signal, sys
-from pathlib import Path
-from tumorscope.training import classifier_export, classifier_report, classifier_run, engine, phases
-from tumorscope.training.classify import Classify
-from tumorscope.training.recipe import load
-
-PLACES = {  # what is called, how often before the end, and whether it is done that last time
-    "batch": (Classify, "training_step", 9, False),
-    "row": (engine.EpochLog, "on_train_epoch_end", 2, True),
-    "phase": (phases, "loop_of", 2, False),
-    "answers": (classifier_run, "answers", 1, False),
-    "fold": (classifier_run, "fit", 2, False),
-    "log": (classifier_run, "write_log", 1, False),
-}
-
-def die_at(moment):
-    owner, name, times, done = PLACES[moment]
-    real, left = getattr(owner, name), [times]
-
-    def called(*args, **kwargs):
-        left[0] -= 1
-        result = real(*args, **kwargs) if left[0] or done else None
-        if not left[0]:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return result
-
-    setattr(owner, name, called)
-
-recipe, table, runs, cache = sys.argv[1:5]
-for moment in sys.argv[5:]:
-    child = os.fork()  # nothing has been computed yet, so that no thread is lost; one start of torch is enough
-    if not child:
-        die_at(moment)
-        classifier_run.train(load(recipe), [table], Path(runs, moment), cache_folder=Path(cache))
-        os._exit(0)
-    status = os.waitpid(child, 0)[1]
-    assert os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL, (moment, status)
-"""
 
 
 def recipe_of(name: str = "custom-cnn", **settings: object) -> ClassifierRecipe:
@@ -316,47 +271,6 @@ class TestFolds:
         assert "r0f0" in page and "r0f1" in page and "Mean over the 2 folds" in page
 
 
-@pytest.fixture(scope="module")
-def killed(folds: Path, table: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a run killed at each of the moments."""
-    place = tmp_path_factory.mktemp("killed")
-    (place / "script.py").write_text(SCRIPT)
-    (place / "tiny.toml").write_text(recipes.to_toml(recipe_of(**FOLDS)))
-    call = [sys.executable, place / "script.py", place / "tiny.toml", table, place, cache, *MOMENTS]
-    done = subprocess.run([*map(str, call)], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return place
-
-
-@pytest.mark.usefixtures("quick")
-@pytest.mark.parametrize("moment", MOMENTS)
-def test_a_run_killed_at_any_moment_ends_as_an_unbroken_one(moment, killed, folds, table, cache) -> None:
-    broken = killed / moment
-    assert (broken / "manifest.parquet").exists() and not (broken / "provenance.json").exists()
-    first = broken / "folds" / "r0f0"
-    reached = {
-        name: (first / name).exists() for name in ("metrics.csv", "phases.json", "best.safetensors", "fold.json")
-    }
-    assert (
-        list(reached.values())
-        == {
-            "batch": [True, True, False, False],
-            "row": [True, True, False, False],
-            "phase": [True, True, False, False],
-            "answers": [True, True, True, False],
-            "fold": [True] * 4,
-            "log": [True] * 4,
-        }[moment]
-    )
-    train(recipe_of(**FOLDS), [table], broken, resume=True, cache_folder=cache)
-    each = [f"folds/{name}/{file}" for name in ("r0f0", "r0f1") for file in ("metrics.csv", "best.safetensors")]
-    for name in ("metrics.csv", "metrics.json", *each):
-        assert (broken / name).read_bytes() == (folds / name).read_bytes(), name
-    for name in ("predictions.parquet", "val_predictions.parquet"):
-        assert pl.read_parquet(broken / name).equals(pl.read_parquet(folds / name))
-    assert facts(broken)["folds"] == facts(folds)["folds"] and facts(broken)["model_from"] == facts(folds)["model_from"]
-
-
 TYPES = ("glioma", "meningioma", "none", "pituitary")
 
 
@@ -502,10 +416,6 @@ class TestWhatStopsARun:
             train(recipe_of(phases=one), [table], tmp_path / "run", resume=True)
         assert (train(recipe_of(), [table], tmp_path / "run", resume=True) / "model.onnx").is_file()
 
-    def test_a_network_whose_weights_cannot_be_had(self, table: Path, tmp_path: Path) -> None:
-        with pytest.raises(RecipeError, match=r"model\.pretrained: there are none of custom-cnn"):
-            train(recipe_of(model__pretrained="yes"), [table], tmp_path / "run")
-
 
 @pytest.mark.parametrize(
     ("settings", "words"),
@@ -544,7 +454,3 @@ def test_what_a_recipe_lacks_is_said_in_one_line(text: str, words: str) -> None:
     with pytest.raises(RecipeError, match=words) as caught:
         recipes.parse('name = "x"\ntask = "classify"\n' + text, "x.toml")
     assert "\n" not in str(caught.value)
-
-
-def test_every_killed_run_was_killed(killed: Path) -> None:
-    assert {one.name for one in killed.iterdir() if one.is_dir()} == set(MOMENTS) and os.name == "posix"

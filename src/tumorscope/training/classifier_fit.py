@@ -42,17 +42,52 @@ def initial(recipe: ClassifierRecipe, outputs: int, seed: int, offline: Path | N
     """
     torch.manual_seed(seed)
     network = build(recipe, outputs)
+    file = located(recipe, offline)
+    if file is None:
+        return network, "random weights"
+    from tumorscope.models import weights
+
+    report = weights.load_into(network.backbone, weights.read(file), origin=_name(recipe), adapt_channels=True)
+    return network, report.sentence()
+
+
+def located(recipe: ClassifierRecipe, offline: Path | None = None) -> Path | None:
+    """The file with the weights that training begins with, downloaded where need be; None for random ones."""
     wanted = recipe.model.pretrained
     if wanted == "no":
-        return network, "random weights"
+        return None
     if wanted == "yes" and recipe.model.backbone == CUSTOM:
         raise RecipeError(f"model.pretrained: there are none of {CUSTOM}; write 'no', or name a checkpoint of yours")
     from tumorscope.models import weights
 
-    name = recipe.model.backbone if wanted == "yes" else wanted
-    file = weights.locate(name, offline=offline)
-    report = weights.load_into(network.backbone, weights.read(file), origin=str(name), adapt_channels=True)
-    return network, report.sentence()
+    return weights.locate(_name(recipe), offline=offline)
+
+
+def require(recipe: ClassifierRecipe, offline: Path | None = None) -> None:
+    """Refuse what cannot begin, before hours of preparation: a network that is none, its input, its first weights.
+
+    Raises
+    ------
+    RecipeError
+        If there is no such backbone, or it takes no squares of this size.
+    WeightsError
+        As `initial`.
+    """
+    size, channels = recipe.input.size, recipe.model.channels
+    with torch.device("meta"), torch.no_grad():  # shapes alone, without memory for weights
+        network = build(recipe, 1).eval()
+        try:
+            network(torch.zeros(1, channels, size, size))
+        except (AssertionError, IndexError, RuntimeError, ValueError) as error:
+            finding = f"{recipe.model.backbone} takes no squares of {size} px ({str(error).partition(chr(10))[0]})"
+            raise RecipeError(f"input.size: {finding}; give the size that it was made for") from error
+    located(recipe, offline)
+
+
+def _name(recipe: ClassifierRecipe) -> str:
+    """What the first weights are called."""
+    wanted = recipe.model.pretrained
+    return recipe.model.backbone if wanted == "yes" else wanted
 
 
 def fit(

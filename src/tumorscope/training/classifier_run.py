@@ -17,7 +17,7 @@ from tumorscope.evaluation.predictions import Predictions
 from tumorscope.training import engine
 from tumorscope.training.classical import KEPT
 from tumorscope.training.classifier_data import Division, Rows, Squares, divisions, load
-from tumorscope.training.classifier_fit import answers, fit, initial
+from tumorscope.training.classifier_fit import answers, fit, initial, require
 from tumorscope.training.classifier_recipe import ClassifierRecipe
 from tumorscope.training.run_folder import (
     DONE,
@@ -72,6 +72,8 @@ def train(
     ------
     DataError
         If a group is cut, a part is empty or of one class, or a scan cannot be read.
+    RecipeError, WeightsError
+        If the network or its first weights cannot be had.
     OutputError
         If ``run`` holds a run already and ``resume`` is False, or holds one of another recipe.
     TrainingError
@@ -81,7 +83,7 @@ def train(
     from tumorscope.training.classifier_report import write_report
 
     start = time.monotonic()
-    table = begun(recipe, run, resume, lambda: load(sources))
+    table = begun(recipe, run, resume, lambda: _loaded(recipe, sources, offline))
     squares = Squares.of(table, recipe.preparation, cache_folder or run / "cache")
     parts = divisions(table, recipe.data, recipe.seed)
     origin = ""
@@ -97,6 +99,11 @@ def train(
     export(run, run / MODEL)
     write_report(recipe, run, found, command)
     return run
+
+
+def _loaded(recipe: ClassifierRecipe, sources: Sequence[str | Path], offline: Path | None) -> pl.DataFrame:
+    require(recipe, offline)
+    return load(sources)
 
 
 def _fold(
