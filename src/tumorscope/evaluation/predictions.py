@@ -102,8 +102,8 @@ class Predictions:
         Its columns: ``id``; the truth in ``label`` (or truth, target, y_true) as numbers or words; and one of
 
         - ``probability`` (prob, y_prob, y_pred) of a tumour, or ``score`` (logit, y_score) of any range;
-        - for several classes ``probability_NAME`` (prob_, p_) for each; of ``probability_0`` and ``probability_1``
-          alone the second is that of a tumour.
+        - for several classes ``probability_NAME`` (``prob_``, ``p_``) for each; of ``probability_0`` and
+          ``probability_1`` alone the second is that of a tumour.
 
         Rows with ``status`` other than "ok", without a probability or without a truth are left out and counted. Scans
         that share ``group``, ``patient``, ``case`` or a ``parent_id`` form one group. With a column ``repeat`` an id

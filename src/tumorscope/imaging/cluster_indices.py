@@ -25,7 +25,8 @@ def sums_of_squares(points: NDArray, labels: NDArray) -> tuple[float, float]:
     Returns
     -------
     within, between : float
-        Σ |p − m_c|² over the points p of each cluster c with mean m_c, and Σ n_c |m_c − m|² with the mean m of all.
+        ``Σ |p − m_c|²`` over the points p of each cluster c with mean m_c, and ``Σ n_c |m_c − m|²`` with the mean m of
+        all.
 
     Raises
     ------

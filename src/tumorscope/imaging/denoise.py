@@ -25,14 +25,16 @@ SMALLEST_NOISE = 1e-6  # of the grey range; less is no noise but rounding of flo
 def denoise(image: NDArray, method: str = "nlm", strength: float = 1.0, noise: float | None = None) -> FloatArray:
     """Slice with its noise reduced.
 
-    ==============  ==================================================  ==========================================
-    method          each pixel becomes                                  ``strength`` s
-    ==============  ==================================================  ==========================================
-    ``gaussian``    the weighted mean of its surroundings               standard deviation 0.8 s px
-    ``median``      the median of a square window                       window of 2 round(s) + 1 px
-    ``bilateral``   the mean of near pixels of like grey value [1]_     like: 2 s times the noise
-    ``nlm``         the mean of pixels with like 5 x 5 patches [2]_     like: 0.8 s times the noise
-    ==============  ==================================================  ==========================================
+    ==============  ==============================================  ==============================
+    method          each pixel becomes                              ``strength`` s
+    ==============  ==============================================  ==============================
+    ``gaussian``    the weighted mean of its surroundings           standard deviation 0.8 s px
+    ``median``      the median of a square window                   window of 2 round(s) + 1 px
+    ``bilateral``   the mean of near pixels of like grey value      like: 2 s times the noise
+    ``nlm``         the mean of pixels with like 5 x 5 patches      like: 0.8 s times the noise
+    ==============  ==============================================  ==============================
+
+    The bilateral filter is Tomasi and Manduchi's [1]_, non-local means Buades', Coll's and Morel's [2]_.
 
     The first two blur edges or thin lines with the noise; the last two spare them, and need to know the noise.
 

@@ -262,8 +262,8 @@ def asymmetry(image: NDArray, where: NDArray | None = None, line: Midline | None
     Returns
     -------
     dict
-        ``correlation`` of the mid-line; ``mean_S`` and ``high_S``, mean and 98th percentile of |d| at blurs of S = 1,
-        2, 4, 8 px; ``level``, the difference of the two sides' means; ``histogram``, the mean difference of their
+        ``correlation`` of the mid-line; ``mean_S`` and ``high_S``, mean and 98th percentile of ``|d|`` at blurs of S =
+        1, 2, 4, 8 px; ``level``, the difference of the two sides' means; ``histogram``, the mean difference of their
         percentiles (the earth mover's distance of their histograms). All NaN where there is no mid-line.
 
     Raises

@@ -33,8 +33,8 @@ def cooccurrence(
     For each direction a symmetric matrix counts how often two grey levels stand ``distance`` apart, both inside; each
     feature is taken from each matrix and averaged over the directions. With p(i, j) the shares in a matrix and μ, σ
     the mean and spread of its margins, and the names of scikit-image in brackets: ``Contrast`` Σ p (i − j)²;
-    ``DifferenceAverage`` Σ p |i − j| (dissimilarity); ``Idm`` Σ p / (1 + (i − j)²) (homogeneity); ``JointEnergy`` Σ p²
-    (ASM, the square of its energy); ``Correlation`` Σ p (i − μ)(j − μ) / σ²; ``JointEntropy`` −Σ p log2 p.
+    ``DifferenceAverage`` ``Σ p |i − j|`` (dissimilarity); ``Idm`` Σ p / (1 + (i − j)²) (homogeneity); ``JointEnergy``
+    Σ p² (ASM, the square of its energy); ``Correlation`` Σ p (i − μ)(j − μ) / σ²; ``JointEntropy`` −Σ p log2 p.
 
     Parameters
     ----------

@@ -30,7 +30,7 @@ class ClassicalModel(BaseModel):
 
     With z the features standardised by ``mean`` and ``scale``, missing ones 0, cut off at ± ``limit``: ``logistic`` is
     the softmax of W z + b (with two classes its logistic form); ``svm`` is 1 / (1 + exp(−(slope · f + shift))) with f
-    = Σ duals · exp(−gamma |z − vector|²) + b [1]_.
+    ``= Σ duals · exp(−gamma |z − vector|²) + b`` [1]_.
 
     Parameters
     ----------

@@ -118,7 +118,7 @@ def load_network(run: Path, recipe: Recipe) -> DetectorSegmenter:
 def to_onnx(
     network: nn.Module, shape: tuple[int, int, int], outputs: Sequence[str], *, half: bool = True
 ) -> onnx.ModelProto:
-    """The network as an ONNX model with the input ``image``, (N, *shape) for any N, and named outputs."""
+    """The network as an ONNX model with the input ``image``, ``(N, *shape)`` for any N, and named outputs."""
     example = torch.zeros(2, *shape)
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # of torch about itself
