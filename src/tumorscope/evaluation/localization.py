@@ -24,7 +24,7 @@ SPREAD = 0.5  # of the centre map's Gaussian, in radii of a disc as large as the
 class Located(NamedTuple):
     """Scores of one map.
 
-    Attributes
+    Parameters
     ----------
     pointing : float
         1 where the map's maximum lies in the lesion, 0 where not; see `pointing`.

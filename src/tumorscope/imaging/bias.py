@@ -35,7 +35,7 @@ EXTRA = "imaging"  # of the package: what installs SimpleITK
 class BiasCorrection(NamedTuple):
     """What `correct_bias` found.
 
-    Attributes
+    Parameters
     ----------
     image : (H, W) float32 array
         The slice divided by the field, in its own units.
