@@ -91,7 +91,9 @@ def test_means_with_intervals_by_group() -> None:
     tied = Localization.of([good] * 8 + [bad] * 8, [n // 4 for n in range(16)], rounds=500)
     assert tied.pointing.high - tied.pointing.low > found.pointing.high - found.pointing.low
     alone = Localization.of([good, bad], ["a", "a"], rounds=50)
-    assert not alone.pointing.bounded and "too few groups" in alone.sentences()[0]
+    assert not alone.energy.bounded and "too few groups" in alone.sentences()[0]
+    missed = Localization.of([bad] * 10, rounds=50).pointing
+    assert (missed.value, missed.low) == (0, 0) and missed.high == pytest.approx(0.278, abs=5e-4)  # 0 of 10, Wilson
 
 
 @pytest.mark.parametrize(

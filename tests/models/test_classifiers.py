@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import timm
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from tumorscope.errors import RecipeError
@@ -65,6 +66,13 @@ def test_features_are_the_global_average(backbone: str) -> None:
     maps = network.backbone.forward_features(network._normalised(square))
     assert maps.ndim == 4 and maps.shape[-1] > 1
     assert torch.allclose(network.features(square), maps.mean((2, 3)), atol=1e-6)
+
+
+@torch.no_grad()
+def test_convolutions_from_keras_pad_at_the_bottom_and_the_right() -> None:
+    stem = made("tf_efficientnetv2_b0").backbone.conv_stem
+    square = torch.rand(1, 3, 64, 64)
+    assert torch.allclose(stem(square), F.conv2d(F.pad(square, (0, 1, 0, 1)), stem.weight, stride=2), atol=1e-6)
 
 
 @torch.no_grad()

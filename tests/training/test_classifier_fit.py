@@ -72,6 +72,15 @@ def test_the_monitored_figure_picks_the_epoch(monitor: str, squares: Squares, tm
     assert log["val_loss"][outcome.epoch] == equals["val_loss"].min()
 
 
+def test_a_phase_that_spoils_the_weights_is_not_what_is_kept(squares: Squares, tmp_path: Path) -> None:
+    still = {"epochs": 1, "train": "head", "rate": 1e-30, "optimiser": "sgd", "momentum": 0, "schedule": "constant"}
+    recipe = recipe_of(**STILL, fit__monitor="loss", phases=[still, {**still, "rate": 50.0}])
+    log, network, outcome = fitted(recipe, squares, tmp_path)
+    assert log["val_loss"][1] > log["val_loss"][0] and outcome.epoch == 0
+    first = classifier_fit.initial(recipe, 1, 0)[0]
+    assert torch.equal(network.head.classes.weight, first.head.classes.weight)
+
+
 def test_gathered_batches_are_one_large_batch(squares: Squares, tmp_path: Path) -> None:
     head = {"epochs": 2, "train": "head", "rate": 0.1, "optimiser": "sgd", "momentum": 0, "schedule": "constant"}
     both = []

@@ -23,10 +23,11 @@ from tumorscope.evaluation.classification import roc_auc
 from tumorscope.inference.bundle import Bundle
 from tumorscope.training import classifier_export, classifier_report
 from tumorscope.training import recipe as recipes
-from tumorscope.training.classifier_data import Squares, divisions
+from tumorscope.training.classifier_data import Division, Squares, divisions
 from tumorscope.training.classifier_export import export, network_of
 from tumorscope.training.classifier_recipe import ClassifierRecipe
 from tumorscope.training.classifier_run import train
+from tumorscope.training.run_folder import chosen_of
 
 SIDE = 32
 TINY = {
@@ -110,6 +111,11 @@ def folds(table: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory) ->
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(classifier_export, "to_onnx", stub)
         return train(recipe_of(**FOLDS), [table], tmp_path_factory.mktemp("folds") / "run", cache_folder=cache)
+
+
+def divisions_named(*names: str) -> list[Division]:
+    nobody = frozenset()
+    return [Division(name, 0, number, nobody, nobody, nobody) for number, name in enumerate(names)]
 
 
 def facts(run: Path) -> dict:
@@ -242,8 +248,22 @@ class TestFolds:
         other = next(name for name in facts(folds)["folds"] if name != facts(folds)["model_from"])
         bundle = Bundle.load(export(folds, tmp_path / "other.onnx", fold=other), threads=1)
         assert f"From fold {other}" in bundle.metadata.description and not bundle.metadata.metrics
+        copy = shutil.copytree(folds, tmp_path / "copy")
+        (copy / "provenance.json").write_text(json.dumps(facts(folds) | {"model_from": other}))
+        assert f"From fold {other}" in Bundle.load(export(copy, tmp_path / "x.onnx")).metadata.description
         with pytest.raises(BundleError, match=r"unknown fold of .* 'r0f9'; did you mean 'r0f[01]'"):
             export(folds, tmp_path / "x.onnx", fold="r0f9")
+
+    @pytest.mark.parametrize(
+        ("monitor", "values", "best"),
+        [("auc", [0.7, 0.9, 0.8], "r0f1"), ("loss", [0.7, 0.9, 0.6], "r0f2"), ("auc", [None, 0.4, None], "r0f1")],
+    )
+    def test_the_best_is_told_by_the_monitored_figure(self, monitor, values, best, tmp_path) -> None:
+        parts = divisions_named("r0f0", "r0f1", "r0f2")
+        for one, value in zip(parts, values, strict=True):
+            (tmp_path / "folds" / one.name).mkdir(parents=True)
+            (tmp_path / "folds" / one.name / "fold.json").write_text(json.dumps({"validation": value}))
+        assert chosen_of(recipe_of(fit__monitor=monitor), tmp_path, parts) == best
 
     def test_all_of_them_joined_say_the_mean_of_their_probabilities(self, folds, scans, cache, tmp_path) -> None:
         bundle = Bundle.load(export(folds, tmp_path / "joined.onnx", ensemble=True, half=False), threads=1)

@@ -27,9 +27,9 @@ def explain(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a classifier's training.")],
     data: Annotated[list[str], typer.Argument(metavar="DATA", help="Folders or manifests (.parquet, .csv).")],
     out: Out,
-    method: Annotated[Method, typer.Option("--method", help="Occlusion needs no gradients, but a minute a scan.")] = (
-        Method.GRADCAM
-    ),
+    method: Annotated[
+        Method, typer.Option("--method", help="Occlusion is the sharpest; it asks the network some 225 times a scan.")
+    ] = (Method.GRADCAM),
     fold: Annotated[
         str | None, typer.Option("--fold", metavar="NAME", help="Ask this fold only, such as r0f2.")
     ] = None,

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tumorscope.errors import DataError
-from tumorscope.evaluation.statistics import Interval, bootstrap
+from tumorscope.evaluation.statistics import Interval, bootstrap, share
 from tumorscope.scan import BoolArray, FloatArray
 
 SPREAD = 0.5  # of the centre map's Gaussian, in radii of a disc as large as the head
@@ -169,7 +169,9 @@ def locate(values: ArrayLike, mask: ArrayLike, head: ArrayLike) -> Located:
 
 @dataclass(frozen=True)
 class Localization:
-    """Means over scans, with intervals from whole groups drawn with replacement.
+    """Means over scans, with intervals from whole groups drawn with replacement; of the pointing game Wilson's.
+
+    Wilson's interval, narrowed to what the groups know (`statistics.share`), has a width also where no map hits.
 
     Attributes
     ----------
@@ -223,7 +225,7 @@ class Localization:
         return cls(
             len(table),
             len(np.unique(keys)),
-            mean(point),
+            share(point, keys),
             mean(energy),
             float(coverage.mean()),
             float(centre_point.mean()),

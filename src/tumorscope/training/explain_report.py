@@ -168,7 +168,7 @@ def _where(found: Explanation) -> Section | None:
     columns = ("scans", "number", "score", "value", "low", "high", "by chance", "blob in the middle", "gain over it")
     hint = (
         "Pointing game: how often the map's highest point lies in the lesion. Energy: how much of the map lies there. "
-        "Intervals of 95 % from whole groups drawn with replacement."
+        "Intervals of 95 %, by group."
     )
     return Section("Does it look at the lesion?", found.localization.sentences(), [Table(columns, rows)], hint=hint)
 
