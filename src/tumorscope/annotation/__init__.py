@@ -1,0 +1,1 @@
+"""Prompted segmentation and masks with provenance; runs without torch."""
