@@ -26,10 +26,11 @@ import polars as pl
 from tumorscope.training import recipe as recipes
 from tumorscope.training.cache import Cache
 from tumorscope.training.changes import changed
-from tumorscope.training.classifier_data import Rows, Squares, divisions, load
+from tumorscope.training.classifier_data import Rows, Squares, load
 from tumorscope.training.classifier_fit import answers, fit, initial
 from tumorscope.training.classifier_recipe import Changes, ClassifierRecipe
 from tumorscope.training.classify import figures
+from tumorscope.training.divisions import divisions
 
 HELD = 0.2  # of the copies, for the leaky validation
 # As the reference augments: RECIPES' figures, written to disk once.
@@ -45,6 +46,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=20, help="of the leaky training; the sound one takes its steps")
     parser.add_argument("--size", type=int, default=96)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--deals", type=int, default=1, help="times that labels are dealt for the sound protocol")
     parser.add_argument("--out", type=Path, help="folder that keeps the runs, so that a stopped call goes on")
     arguments = parser.parse_args()
     chosen = recipes.load(arguments.recipe)
@@ -61,7 +63,15 @@ def main() -> None:
         for name, marked in (("true", squares), ("dealt", dealt(squares, arguments.seed))):
             copied = with_copies(marked, arguments.copies, arguments.seed)
             steps = leaky(copied, recipe, arguments.epochs, out / f"leaky-{name}", name, arguments.copies)
-            sound(marked, table, recipe, steps, out / f"sound-{name}", name)
+            told = [sound(marked, table, recipe, steps, out / f"sound-{name}")]
+            for deal in range(1, arguments.deals if name == "dealt" else 1):
+                again = dealt(squares, arguments.seed + deal)
+                told.append(sound(again, table, recipe, steps, out / f"sound-{name}-{deal}"))
+            times = f", mean of {len(told)} deals" if len(told) > 1 else ""
+            mean = {key: float(np.mean([one[key] for one in told])) for key in told[0]}
+            row(f"split by group, then augment; a test part that chose nothing{times}", name, mean)
+            if len(told) > 1:
+                print(f"AUC of each deal: {', '.join(format(one['auc'], '.3f') for one in told)}", flush=True)
 
 
 def dealt(squares: Squares, seed: int) -> Squares:
@@ -98,14 +108,15 @@ def leaky(squares: Squares, recipe: ClassifierRecipe, epochs: int, folder: Path,
     return epochs * -(-(len(order) - held) // recipe.fit.batch)
 
 
-def sound(squares: Squares, table: pl.DataFrame, recipe: ClassifierRecipe, steps: int, folder: Path, name: str) -> None:
-    """Train as many steps on a split by group, print the figures of the test part."""
+def sound(
+    squares: Squares, table: pl.DataFrame, recipe: ClassifierRecipe, steps: int, folder: Path
+) -> dict[str, float]:
+    """Train as many steps on a split by group; the figures of the test part."""
     one = divisions(table, recipe.data, recipe.seed)[0]
     train, val, test = (squares.rows(squares.table["id"].is_in(list(ids))) for ids in (one.train, one.val, one.test))
     epochs = max(1, round(steps / -(-len(train) // recipe.fit.batch)))
     phases = [{**phase.model_dump(), "epochs": epochs, "patience": 0} for phase in recipe.phases[-1:]]
-    told = trained(squares, recipes.changed(recipe, {"phases": phases}), train, val, test, folder)
-    row("split by group, then augment; a test part that chose nothing", name, told)
+    return trained(squares, recipes.changed(recipe, {"phases": phases}), train, val, test, folder)
 
 
 def trained(

@@ -25,8 +25,8 @@ from tumorscope.training.classifier_data import (
     Labels,
     Order,
     Squares,
+    by_type,
     class_weights,
-    divisions,
     draw,
     labelled,
     load,
@@ -34,6 +34,7 @@ from tumorscope.training.classifier_data import (
     workers_of,
 )
 from tumorscope.training.classifier_recipe import ClassifierRecipe, Data, Fit, Network, Phase
+from tumorscope.training.divisions import divisions
 
 SEEDS = st.integers(0, 10_000)
 SCANS = 60
@@ -398,3 +399,26 @@ class TestSquares:
 def test_folders_are_loaded_with_groups(phantom_folder: Path) -> None:
     table = load([phantom_folder])
     assert table.height == 60 and table["group"].null_count() == 0 and set(table["label"]) == {0, 1}
+
+
+def test_types_become_classes_only_where_they_are_asked_for(tmp_path: Path) -> None:
+    for name, count in (("glioma", 2), ("meningioma", 3), ("notumor", 2)):
+        phantom.write_dataset(tmp_path / "made" / name, count=count, seed=len(name), size=48)
+        (tmp_path / "scans" / name).mkdir(parents=True)
+        for number, file in enumerate(sorted((tmp_path / "made" / name).rglob("*.png"))[:count]):
+            (tmp_path / "scans" / name / f"{name}{number}.png").write_bytes(file.read_bytes())
+    plain, typed = load([tmp_path / "scans"]), load([tmp_path / "scans"], "tumor_type")
+    assert Labels.of(plain).names == ("no_tumor", "tumor")
+    assert Labels.of(typed).names == ("no_tumor", "glioma", "meningioma")
+    assert typed["label"].to_list() == [1, 1, 2, 2, 2, 0, 0]
+    without = typed.filter(pl.col("label") != 0)
+    assert Labels.of(by_type(without)).names == ("glioma", "meningioma")
+
+
+def test_types_that_nobody_told_are_refused() -> None:
+    rows = {"path": ["a.png", "b.png"], "label": [1, 0], "tumor_type": ["glioma", None], "split": ["train", "test"]}
+    table = pl.DataFrame(rows).with_columns(fold=pl.lit(None, pl.Int64))
+    with pytest.raises(DataError, match="tumor_type: no scan has one"):
+        by_type(table.with_columns(tumor_type=pl.lit(None, pl.String)))
+    with pytest.raises(DataError, match=r"b\.png: has a tumour of no type"):
+        by_type(table.with_columns(label=pl.lit(1, pl.Int64)))

@@ -23,10 +23,11 @@ from tumorscope.evaluation.classification import roc_auc
 from tumorscope.inference.bundle import Bundle
 from tumorscope.training import classifier_export, classifier_report
 from tumorscope.training import recipe as recipes
-from tumorscope.training.classifier_data import Division, Squares, divisions
+from tumorscope.training.classifier_data import Squares
 from tumorscope.training.classifier_export import export, network_of
 from tumorscope.training.classifier_recipe import ClassifierRecipe
 from tumorscope.training.classifier_run import train
+from tumorscope.training.divisions import Division, divisions
 from tumorscope.training.run_folder import chosen_of
 
 SIDE = 32

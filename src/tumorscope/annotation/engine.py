@@ -57,11 +57,18 @@ class Embedded:
 class Engine(Protocol):
     """What every engine offers. All are safe to call from several threads.
 
-    ``name`` and ``version`` go into the record of each mask; the version changes whenever answers may.
+    Name and version go into the record of each mask.
     """
 
-    name: str
-    version: str
+    @property
+    def name(self) -> str:
+        """What `open_engine` calls it."""
+        ...
+
+    @property
+    def version(self) -> str:
+        """Changes whenever answers may."""
+        ...
 
     def embed(self, pixels: NDArray[np.floating]) -> Embedded:
         """A (H, W) float slice on its own intensity scale, made ready.
@@ -100,7 +107,8 @@ def check(embedded: Embedded, prompts: Prompts, previous: Candidate | None, engi
     prompts.check(embedded.shape)
     if previous is not None and previous.mask.shape != embedded.shape:
         raise DataError(f"previous mask: is {previous.mask.shape} on a slice of {embedded.shape}; give one of its size")
-    says = prompts.box is not None or any(one.positive for one in (*prompts.points, *prompts.scribbles))
+    positive = [point.positive for point in prompts.points] + [line.positive for line in prompts.scribbles]
+    says = prompts.box is not None or any(positive)
     if not says and (previous is None or not previous.mask.any()):
         raise DataError("prompts: nothing says where the lesion is; add a positive click, a scribble or a box")
 

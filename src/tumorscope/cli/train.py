@@ -76,15 +76,21 @@ def train(
 
 
 def _scout(recipe: Recipe, data: list[str], out: Path, resume: bool, cache: Path | None, as_json: bool) -> int:
-    """A run of a detector and segmenter."""
+    """A run of a detector and segmenter, or of the engine ``click``."""
     from tumorscope.cli._extras import need_training
 
     need_training()
     from tumorscope.training.export import export
+    from tumorscope.training.recipe import ClickRecipe
     from tumorscope.training.train import train as run
 
     folder = run(recipe, [*data], out, resume=resume, cache_folder=cache, progress=sys.stderr.isatty())
-    model = export(folder, folder / "model.onnx")
+    if isinstance(recipe, ClickRecipe):
+        from tumorscope.training.click_export import export as click_export
+
+        model = click_export(folder, folder / "engine")
+    else:
+        model = export(folder, folder / "model.onnx")
     if as_json:
         answer_json({"run": str(folder), "model": str(model), "recipe": recipe.name, "epochs": recipe.epochs})
     else:

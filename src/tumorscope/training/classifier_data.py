@@ -1,4 +1,4 @@
-"""A classifier's scans: which have a label, how they are held out, and batches of prepared squares."""
+"""A classifier's scans: which have a label, what an epoch draws of them, and batches of prepared squares."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from tumorscope.datasets import manifest, splits
+from tumorscope.datasets import manifest
 from tumorscope.errors import DataError
 from tumorscope.imaging.preparation import Preparation
 from tumorscope.training import cache as caches
@@ -32,7 +32,7 @@ Rows = NDArray[np.int64]
 BINARY = (0, 1)  # labels of none and tumour
 HELD_OUT_BATCH = 64
 MOST_WORKERS = 8
-SALT = {"epoch": 1, "validation": 2}  # so that two draws from one seed differ
+SALT = 1  # of an epoch's draw, so that it is none of another kind from the same seed
 NUMBERS = tuple[int, int, int]  # epoch, place in it, row
 
 
@@ -146,118 +146,6 @@ class Squares:
         return self.table["path"].to_list()
 
 
-@dataclass(frozen=True)
-class Division:
-    """One division of the scans, by the manifest's ids: what is learnt from, what picks the epoch, what is tested."""
-
-    name: str
-    repeat: int
-    fold: int
-    train: frozenset[str]
-    val: frozenset[str]
-    test: frozenset[str]
-
-
-def divisions(table: pl.DataFrame, settings: Data, seed: int) -> list[Division]:
-    """How the scans are held out: by the manifest's own split or folds, else as the recipe says; never across a group.
-
-    With folds, each is tested once a repeat by a model that learnt from the others, of which a share is held back to
-    pick the epoch: no number comes from scans that chose anything. Synthetic scans are only learnt from, and only
-    where none of their group is held out.
-
-    Raises
-    ------
-    DataError
-        If a group is cut, or a part is empty or lacks a class.
-    """
-    if settings.folds or table["fold"].is_not_null().any():
-        found = _folds(table, settings, seed)
-    else:
-        found = [_parts("", 0, -1, table, _split(table, settings, seed))]
-    labels = dict(table.select("id", "label").rows())
-    for one in found:
-        _check(one, labels)
-    return found
-
-
-def _split(table: pl.DataFrame, settings: Data, seed: int) -> pl.Series:
-    """``train``, ``val`` or ``test`` of each row: the manifest's, a validation part added where it has none."""
-    if table["split"].null_count() < table.height:
-        splits.check(table)
-        own = table["split"]
-        return own if (own == "val").any() else _validation(table, own == "train", own, settings, seed)
-    shares = {"train": 1 - settings.validation - settings.test, "val": settings.validation, "test": settings.test}
-    return _dealt(table, {name: share for name, share in shares.items() if share}, settings, seed)
-
-
-def _folds(table: pl.DataFrame, settings: Data, seed: int) -> list[Division]:
-    own = table["fold"].is_not_null().any()
-    if own:
-        splits.check(table, by="fold")
-    found = []
-    apart = (table["split"] == "test").fill_null(False)  # the manifest's own test stays out of every fold
-    for repeat in range(1 if own else settings.repeats):
-        if own:
-            fold = table["fold"]
-        else:
-            whole = _without_sides(table.filter(~apart))
-            fold = splits.cross_validation(
-                whole, settings.folds, ordered=_ordered(table, settings), block=settings.block, gap=settings.gap,
-                seed=seed + repeat,
-            )["fold"]  # fmt: skip
-            fold = pl.Series("fold", [None] * table.height, pl.Int64).scatter((~apart).arg_true(), fold)
-        fold = fold.set(apart, None)
-        for number in sorted(fold.drop_nulls().unique().to_list()):
-            held = (fold == number).fill_null(False)
-            rest = (fold != number).fill_null(False)
-            split = pl.Series("split", ["test" if one else None for one in held], pl.String)
-            split = _validation(table, rest, split, settings, seed + repeat * 1000 + number + 1)
-            found.append(_parts(f"r{repeat}f{number}", repeat, int(number), table, split))
-    return found
-
-
-def _validation(table: pl.DataFrame, rest: pl.Series, split: pl.Series, settings: Data, seed: int) -> pl.Series:
-    """``split`` with ``train`` and ``val`` filled in for the rows of ``rest``, by group."""
-    rows = rest.fill_null(False).arg_true()
-    part = _dealt(
-        table[rows], {"train": 1 - settings.validation, "val": settings.validation}, settings, seed + SALT["validation"]
-    )
-    return split.scatter(rows, part)
-
-
-def _dealt(table: pl.DataFrame, shares: dict[str, float], settings: Data, seed: int) -> pl.Series:
-    plain = _without_sides(table)
-    ordered = _ordered(table, settings)
-    return splits.by_source(plain, shares, ordered=ordered, block=settings.block, gap=settings.gap, seed=seed)["split"]
-
-
-def _without_sides(table: pl.DataFrame) -> pl.DataFrame:
-    return table.with_columns(split=pl.lit(None, pl.String), fold=pl.lit(None, pl.Int64))
-
-
-def _ordered(table: pl.DataFrame, settings: Data) -> list[str]:
-    return [name for name in settings.ordered if name in set(table["source"].to_list())]
-
-
-def _parts(name: str, repeat: int, fold: int, table: pl.DataFrame, split: pl.Series) -> Division:
-    """The division of a split; synthetic scans stay in training."""
-    sides = table.select("id", pl.col("synthetic").fill_null(False)).with_columns(split.alias("split"))
-    real = sides.filter(~pl.col("synthetic") | (pl.col("split") == "train"))
-    train, val, test = (frozenset(real.filter(pl.col("split") == side)["id"].to_list()) for side in splits.FRACTIONS)
-    return Division(name, repeat, fold, train, val, test)
-
-
-def _check(one: Division, labels: dict[str, int | None]) -> None:
-    """Refuse a division that cannot be learnt from or judged; a label that only a mask tells may be any."""
-    where = f" of {one.name}" if one.name else ""
-    known = {labels[name] for name in one.train | one.val | one.test} - {None}
-    for part, ids, least in (("training", one.train, len(known)), ("validation", one.val, 2)):
-        classes = {labels[name] for name in ids}
-        if len(classes) < max(2, least) and None not in classes:
-            finding = f"{len(ids)} scans of {len(classes)} of {len(known)} classes"
-            raise DataError(f"split: the {part} part{where} has {finding}; give more data or another split")
-
-
 def draw(squares: Squares, rows: Rows, settings: Data, seed: int, epoch: int) -> Rows:
     """Training squares of an epoch in a new order; balanced, and synthetic ones capped, as the recipe says.
 
@@ -271,7 +159,7 @@ def draw(squares: Squares, rows: Rows, settings: Data, seed: int, epoch: int) ->
     >>> sorted(draw(squares, np.arange(6), Data(balance="over"), 0, 0).tolist())
     [0, 1, 2, 3, 4, 4, 5, 5]
     """
-    rng = np.random.default_rng([seed, SALT["epoch"], epoch])
+    rng = np.random.default_rng([seed, SALT, epoch])
     made = squares.table["synthetic"].fill_null(False).to_numpy()[rows]
     most = int((~made).sum() * settings.synthetic / (1 - settings.synthetic))
     synthetic = rng.permutation(rows[made])[:most]
@@ -446,9 +334,44 @@ def _clean_processes() -> multiprocessing.context.BaseContext:
     return context
 
 
-def load(sources: Sequence[str | Path]) -> pl.DataFrame:
-    """The `labelled` rows of folders or manifests; an error where their labels name one class only."""
-    rows = labelled(manifest.load(list(sources)))
+def load(sources: Sequence[str | Path], target: str = "label") -> pl.DataFrame:
+    """The `labelled` rows of folders or manifests; an error where their labels name one class only.
+
+    With the target ``tumor_type`` the classes are those of `by_type`.
+    """
+    table = manifest.load(list(sources))
+    rows = labelled(by_type(table) if target == "tumor_type" else table)
     if not rows["label"].null_count():
         Labels.of(rows)
     return rows
+
+
+def by_type(table: pl.DataFrame) -> pl.DataFrame:
+    """The rows with the type of tumour as label: 0 for none, then types from A to Z; tumours of no type are left out.
+
+    Raises
+    ------
+    DataError
+        If no row has a type, or a tumour without one stands in a split.
+
+    Examples
+    --------
+    >>> rows = {"path": [*"abc"], "label": [1, 0, 1], "tumor_type": ["glioma", None, None]}
+    >>> table = pl.DataFrame(rows).with_columns(split=pl.lit(None, pl.String), fold=pl.lit(None, pl.Int64))
+    >>> by_type(table).select("path", "label", "label_name").rows()
+    [('a', 1, 'glioma'), ('b', 0, 'no_tumor')]
+    """
+    types = table["tumor_type"].drop_nulls().unique().sort().to_list()
+    if not types:
+        raise DataError(
+            "tumor_type: no scan has one; sort the scans into folders named by type, or leave data.target at 'label'"
+        )
+    untold = pl.col("tumor_type").is_null() & (pl.col("label") != 0).fill_null(True)
+    stray = table.filter(untold & (pl.col("split").is_not_null() | pl.col("fold").is_not_null()))
+    if stray.height:
+        raise DataError(f"{stray['path'][0]}: has a tumour of no type; add one to the manifest, or drop the row")
+    number = {name: place for place, name in enumerate(types, 1)}
+    return table.filter(~untold).with_columns(
+        label=pl.col("tumor_type").replace_strict(number, default=0, return_dtype=pl.Int64),
+        label_name=pl.col("tumor_type").fill_null("no_tumor"),
+    )

@@ -107,8 +107,13 @@ class Loss(Section):
 
 
 class Data(Section):
-    """Which scans are held out, and how classes of unequal size are drawn."""
+    """What is told apart, which scans are held out, and how classes of unequal size are drawn."""
 
+    target: Literal["label", "tumor_type"] = Field(
+        "label",
+        description="column that tells the classes: the label (tumour or none, or classes of a manifest's own), or the "
+        "type of tumour, with scans without one as a class where there are any",
+    )
     validation: float = Field(0.15, gt=0, lt=0.5, description="share of the training scans that picks the epoch")
     test: float = Field(0.2, ge=0, lt=0.9, description="share held out for the test, where there are no folds")
     folds: int = Field(0, ge=0, description="parts that are tested in turn, each by a model of its own; 0: one split")

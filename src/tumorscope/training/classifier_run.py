@@ -16,9 +16,10 @@ from tumorscope.evaluation.evaluate import Evaluation, evaluate_predictions
 from tumorscope.evaluation.predictions import Predictions
 from tumorscope.training import engine
 from tumorscope.training.classical import KEPT
-from tumorscope.training.classifier_data import Division, Rows, Squares, divisions, load
+from tumorscope.training.classifier_data import Rows, Squares, load
 from tumorscope.training.classifier_fit import answers, fit, initial, require
 from tumorscope.training.classifier_recipe import ClassifierRecipe
+from tumorscope.training.divisions import Division, divisions
 from tumorscope.training.run_folder import (
     DONE,
     MODEL,
@@ -103,7 +104,7 @@ def train(
 
 def _loaded(recipe: ClassifierRecipe, sources: Sequence[str | Path], offline: Path | None) -> pl.DataFrame:
     require(recipe, offline)
-    return load(sources)
+    return load(sources, recipe.data.target)
 
 
 def _fold(

@@ -166,10 +166,10 @@ def _clean_processes() -> multiprocessing.context.BaseContext:
     return context
 
 
-def training_loader(cache: Cache, recipe: Recipe, epoch: int) -> DataLoader[Batch]:
+def training_loader(cache: Cache, recipe: Recipe, epoch: int, kind: type[Training] = Training) -> DataLoader[Batch]:
     """Batches of ``epoch``, in the drawn order; a last incomplete batch is dropped."""
     return DataLoader(
-        Training(cache, recipe, epoch),
+        kind(cache, recipe, epoch),
         batch_size=recipe.phase_at(epoch).batch,
         num_workers=recipe.workers,
         worker_init_fn=one_thread,
@@ -178,6 +178,8 @@ def training_loader(cache: Cache, recipe: Recipe, epoch: int) -> DataLoader[Batc
     )
 
 
-def held_out_loader(cache: Cache, split: str, size: int, batch: int = 32) -> DataLoader[Batch]:
+def held_out_loader(
+    cache: Cache, split: str, size: int, batch: int = 32, kind: type[HeldOut] = HeldOut
+) -> DataLoader[Batch]:
     """Unchanged batches of a split, in the cache's order."""
-    return DataLoader(HeldOut(cache, split, size), batch_size=batch)
+    return DataLoader(kind(cache, split, size), batch_size=batch)

@@ -13,6 +13,7 @@ from typing import Any, Literal, TypeVar, cast, get_args
 from pydantic import Field, ValidationError, ValidationInfo, field_validator
 
 from tumorscope.errors import RecipeError, look_up
+from tumorscope.training import click_recipe
 from tumorscope.training.classifier_recipe import ClassifierRecipe
 from tumorscope.training.diffusion_recipe import DiffusionRecipe
 from tumorscope.training.sections import Section
@@ -188,6 +189,29 @@ class Recipe(Section):
         return settings.final_rate + (rate - settings.final_rate) * 0.5 * (1 + math.cos(math.pi * share))
 
 
+class ClickRecipe(Recipe):
+    """How the network behind the engine ``click`` is trained: scans as the scout's, prompts by a simulated annotator.
+
+    Examples
+    --------
+    >>> load("click").annotator.jitter
+    0.2
+    """
+
+    task: Literal["click"] = Field("click", description="tells this recipe from those of other tasks")  # type: ignore[assignment]
+    model: click_recipe.Network = click_recipe.Network()  # type: ignore[assignment, call-arg]
+    annotator: click_recipe.Annotator = click_recipe.Annotator()  # type: ignore[call-arg]
+    optimiser: click_recipe.Optimiser = click_recipe.Optimiser()  # type: ignore[assignment, call-arg]
+    loss: click_recipe.ClickLoss = click_recipe.ClickLoss()  # type: ignore[assignment, call-arg]
+
+    @field_validator("phases")
+    @classmethod
+    def _no_losses(cls, phases: tuple[Phase, ...]) -> tuple[Phase, ...]:
+        if any(phase.loss for phase in phases):
+            raise ValueError("the loss of this task is the same in every phase; take 'loss' out of the phases")
+        return phases
+
+
 class Measured(Section):
     """What a classical classifier sees of a scan."""
 
@@ -245,9 +269,10 @@ class Classical(Section):
     validation: Validation = Validation()  # type: ignore[call-arg]
 
 
-AnyRecipe = Recipe | Classical | ClassifierRecipe | DiffusionRecipe | SegmenterRecipe
+AnyRecipe = Recipe | ClickRecipe | Classical | ClassifierRecipe | DiffusionRecipe | SegmenterRecipe
 TASKS: dict[str, type[AnyRecipe]] = {
     "detect-segment": Recipe,
+    "click": ClickRecipe,
     "classical": Classical,
     "classify": ClassifierRecipe,
     "segment": SegmenterRecipe,

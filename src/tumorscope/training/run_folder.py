@@ -17,7 +17,7 @@ from tumorscope.datasets import manifest
 from tumorscope.errors import OutputError
 from tumorscope.training import engine
 from tumorscope.training import recipe as recipes
-from tumorscope.training.classifier_data import Division, divisions
+from tumorscope.training.divisions import Division, divisions
 from tumorscope.training.phases import LOG, WEIGHTS, Recipe
 from tumorscope.training.provenance import commit, fingerprint
 
@@ -76,10 +76,17 @@ def chosen_of(recipe: Recipe, run: Path, parts: list[Division]) -> str:
 
 
 def write_log(run: Path, parts: list[Division]) -> None:
-    """``metrics.csv`` of the run: a row an epoch, the mean over the folds that ran it."""
-    tables = [pl.read_csv(folder_of(run, one) / LOG) for one in parts]
-    rows = pl.concat(tables, how="diagonal_relaxed").group_by("epoch", maintain_order=True)
-    mean = rows.agg(pl.exclude("epoch").mean(), folds=pl.len()).sort("epoch")
+    """``metrics.csv`` of the run: a row an epoch, the mean over the folds that ran it.
+
+    Of the steps the most are told, and of the phases the one that most folds were in: a fold may stop one early.
+    """
+    table = pl.concat([pl.read_csv(folder_of(run, one) / LOG) for one in parts], how="diagonal_relaxed")
+    counts = [name for name in ("step", "phase") if name in table.columns]
+    common = {"step": pl.col("step").max(), "phase": pl.col("phase").mode().min()}
+    rows = table.group_by("epoch", maintain_order=True)
+    mean = rows.agg(*(common[name] for name in counts), pl.exclude("epoch", *counts).mean(), folds=pl.len()).sort(
+        "epoch"
+    )
     with io.atomic(run / LOG) as path:
         mean.write_csv(path)
 

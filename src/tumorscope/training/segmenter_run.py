@@ -21,8 +21,9 @@ from tumorscope.evaluation.predictions import Predictions
 from tumorscope.models.segmenters.network import Segmenter, segmenter
 from tumorscope.report.predictions import predict
 from tumorscope.training import engine, phases
-from tumorscope.training.classifier_data import Division, Rows, divisions, steps_in
+from tumorscope.training.classifier_data import Rows, steps_in
 from tumorscope.training.classifier_recipe import Phase
+from tumorscope.training.divisions import Division, divisions
 from tumorscope.training.engine import Outcome
 from tumorscope.training.run_folder import (
     DONE,

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import platform
+import signal
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import lightning.pytorch as L
 import polars as pl
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.callbacks.progress import TQDMProgressBar
+from torch import nn
 from torch.utils.data import DataLoader
 
 from tumorscope import io
@@ -31,7 +33,7 @@ from tumorscope.training.engine import (
     write_weights,
 )
 from tumorscope.training.provenance import commit, fingerprint
-from tumorscope.training.recipe import Recipe, to_toml
+from tumorscope.training.recipe import ClickRecipe, Recipe, to_toml
 from tumorscope.training.segment import DetectSegment
 
 LAST = "checkpoints/last.ckpt"
@@ -88,17 +90,36 @@ def train(
         path.write_text(to_toml(recipe), encoding="utf-8")
     L.seed_everything(recipe.seed, workers=True)
     cache = build(usable(table), preparation_of(recipe), cache_folder or run / "cache")
-    module = DetectSegment(recipe)
-    trainer = _trainer(recipe, run, progress)
     last = run / LAST
     begin = str(last) if last.exists() else None
-    with denormals_flushed():
-        trainer.fit(module, datamodule=EpochData(cache, recipe), ckpt_path=begin, weights_only=True)
-    if trainer.interrupted:
-        raise OutputError(f"{run}: interrupted in epoch {trainer.current_epoch}; run again with --resume to go on")
-    write_weights(module.network, run / "checkpoints" / "averaged.safetensors")
+    module, batches = _parts(recipe, cache, fresh=begin is None)
+    trainer = _trainer(recipe, run, progress)
+    listens = signal.getsignal(signal.SIGINT)
+    try:
+        with denormals_flushed():
+            trainer.fit(module, datamodule=batches, ckpt_path=begin, weights_only=True)
+    except SystemExit:  # how Lightning ends an interrupted training
+        if not trainer.interrupted:
+            raise
+        signal.signal(signal.SIGINT, listens or signal.default_int_handler)
+        epoch = trainer.current_epoch
+        raise OutputError(f"{run}: interrupted in epoch {epoch}; run again with --resume to go on") from None
+    write_weights(cast("nn.Module", module.network), run / "checkpoints" / "averaged.safetensors")
     _write_provenance(recipe, cache, run, time.monotonic() - start)
     return run
+
+
+def _parts(recipe: Recipe, cache: Cache, *, fresh: bool) -> tuple[L.LightningModule, L.LightningDataModule]:
+    """What learns and what it learns from; ``fresh`` where no checkpoint will replace its weights."""
+    if not isinstance(recipe, ClickRecipe):
+        return DetectSegment(recipe), EpochData(cache, recipe)
+    from tumorscope.training.click_data import LesionData
+    from tumorscope.training.clicking import Clicking, begin_with
+
+    module = Clicking(recipe)
+    if fresh and recipe.model.pretrained != "no":
+        begin_with(module.network, Path(recipe.model.pretrained))
+    return module, LesionData(cache, recipe)
 
 
 def preparation_of(recipe: Recipe) -> Preparation:

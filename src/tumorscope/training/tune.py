@@ -26,8 +26,9 @@ from tumorscope._version import __version__
 from tumorscope.datasets import manifest
 from tumorscope.errors import OutputError, RecipeError, TrainingError, look_up
 from tumorscope.training import engine
-from tumorscope.training.classifier_data import Division, load
+from tumorscope.training.classifier_data import load
 from tumorscope.training.classifier_recipe import ClassifierRecipe
+from tumorscope.training.divisions import Division
 from tumorscope.training.provenance import commit, fingerprint
 from tumorscope.training.recipe import to_toml
 from tumorscope.training.search_space import SearchSpace
@@ -176,7 +177,7 @@ def tune(
         "recipe": recipe.model_dump(mode="json"), "space": space.to_dict(), "sampler": sampler, "trials": trials,
         "folds": folds, "inner": inner, "prune": prune,
     }  # fmt: skip
-    table = _begun(asked, sources, out, resume)
+    table = _begun(recipe.data.target, asked, sources, out, resume)
     parts = outer_parts(table, recipe, folds)
     for one in parts:
         inner_parts(table, recipe, one, inner)  # refuse what cannot be divided before anything is written or trained
@@ -229,11 +230,11 @@ def _check(recipe: ClassifierRecipe, inner: int) -> None:
         raise RecipeError(f"machine.devices: {recipe.machine.devices}; a trial runs on one device, write 1")
 
 
-def _begun(asked: dict[str, Any], sources: Sequence[str | Path], out: Path, resume: bool) -> pl.DataFrame:
+def _begun(target: str, asked: dict[str, Any], sources: Sequence[str | Path], out: Path, resume: bool) -> pl.DataFrame:
     """The manifest: read from the sources, or from the folder of the tuning that this call goes on with."""
     before = engine.read_json(out / PROTOCOL, None)
     if before is None:
-        return load(sources)
+        return load(sources, target)
     if not resume:
         raise OutputError(f"{out}: holds a tuning already; pass --resume to go on with it, or another folder")
     for key, value in asked.items():

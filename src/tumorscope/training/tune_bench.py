@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 
 from tumorscope.imaging.preparation import Preparation
 from tumorscope.models.classifiers import Classifier
-from tumorscope.training.classifier_data import Division, Squares
+from tumorscope.training.classifier_data import Squares
 from tumorscope.training.classifier_fit import Watch, answers, fit, initial
 from tumorscope.training.classifier_recipe import ClassifierRecipe
 from tumorscope.training.classifier_run import told
 from tumorscope.training.classify import figures
+from tumorscope.training.divisions import Division
 
 FLOOR = 1e-7  # of a probability, before its logarithm
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import polars as pl
 
 from tumorscope.errors import DataError
-from tumorscope.training.classifier_data import Division, divisions
 from tumorscope.training.classifier_recipe import ClassifierRecipe
+from tumorscope.training.divisions import Division, divisions
 from tumorscope.training.recipe import changed
 
 FOLDS = 3  # outer folds, where neither the recipe nor the user asks for a number
