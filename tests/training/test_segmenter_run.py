@@ -18,6 +18,7 @@ from tumorscope.training.changes import Motion
 from tumorscope.training.classifier_recipe import Changes
 from tumorscope.training.mask_losses import LOSSES
 from tumorscope.training.segmenter_data import MaskData, Masked, draw, patch_at, usable
+from tumorscope.training.segmenter_export import export
 from tumorscope.training.segmenter_recipe import LOSSES as NAMED
 from tumorscope.training.segmenter_recipe import Data, SegmenterRecipe
 from tumorscope.training.segmenter_run import initial, train
@@ -79,6 +80,23 @@ class TestRun:
         provenance = json.loads((run / "provenance.json").read_text())
         chosen = run / "folds" / provenance["model_from"] / "model.onnx"
         assert chosen.read_bytes() == (run / "model.onnx").read_bytes()
+
+    def test_folds_are_joined_to_the_mean_of_their_maps_and_settings(self, run: Path, tmp_path: Path) -> None:
+        joined = Bundle.load(export(run, tmp_path / "joined.onnx", ensemble=True, half=False))
+        folds = [Bundle.load(file) for file in sorted((run / "folds").glob("*/model.onnx"))]
+        side = joined.metadata.preparation.size
+        batch = np.random.default_rng(0).random((2, side, side), np.float32)
+        mean = np.mean([fold.run(batch).mask for fold in folds], axis=0)
+        np.testing.assert_allclose(joined.run(batch).mask, mean, atol=2e-3)  # the folds' weights are float16
+        limits = [fold.metadata.thresholds.mask for fold in folds]
+        assert joined.metadata.thresholds.mask == pytest.approx(np.mean(limits))
+        seen = {one for fold in folds for one in fold.metadata.training.scan_hashes}
+        assert seen <= set(joined.metadata.training.scan_hashes)
+
+    def test_the_gain_of_the_mirrored_slice_is_told(self, run: Path) -> None:
+        for fold in json.loads((run / "provenance.json").read_text())["folds"].values():
+            assert set(fold["mirror"]) == {"dice", "dice_mirrored"}
+            assert all(0 <= value <= 1 for value in fold["mirror"].values())
 
     def test_a_finished_run_resumes_to_the_same(self, run: Path, recipe: SegmenterRecipe, table: Path) -> None:
         before = (run / "metrics.csv").read_text(), pl.read_parquet(run / "masks.parquet")

@@ -18,7 +18,7 @@ def export(
         str | None, typer.Option("--fold", metavar="NAME", help="Another fold than the best, such as r0f3.")
     ] = None,
     ensemble: Annotated[
-        bool, typer.Option("--ensemble", help="Of a classifier: join all folds, the mean of their probabilities.")
+        bool, typer.Option("--ensemble", help="Join all folds: the mean of their probabilities.")
     ] = False,
     gate: Annotated[
         Path | None, typer.Option("--gate", help="Of a detector: a fitted gate (JSON) to put into the bundle.")
@@ -29,7 +29,8 @@ def export(
     """Write a bundle: the network as ONNX, calibrated on the run's validation scans.
 
     Of a run with folds it is the one that did best on its own validation scans, another one, or all of them
-    joined; a joined bundle counts every scan of the run as seen in training.
+    joined; a joined bundle counts every scan of the run as seen in training. A run of `click` becomes a folder
+    of two files, which `annotate --checkpoint` takes.
 
     \b
     Examples
@@ -42,7 +43,8 @@ def export(
     need_training()
     model = _write(run, out, fold, ensemble, gate, half)
     if as_json:
-        answer_json({"run": str(run), "model": str(model), "bytes": model.stat().st_size})
+        size = sum(file.stat().st_size for file in ([model] if model.is_file() else model.glob("*.onnx")))
+        answer_json({"run": str(run), "model": str(model), "bytes": size})
     else:
         answer(str(model))
     return 0
@@ -55,11 +57,12 @@ def _write(run: Path, out: Path, fold: str | None, ensemble: bool, gate: Path | 
 
     if not (run / "recipe.toml").is_file():
         raise BundleError(f"{run}: is no run (recipe.toml is missing); name a folder that tumorscope train wrote")
-    task = load(run / "recipe.toml").task
+    task: str = load(run / "recipe.toml").task
     taken = {
         "classify": {"--fold", "--ensemble", "--full"},
-        "segment": {"--fold"},
+        "segment": {"--fold", "--ensemble"},
         "detect-segment": {"--gate", "--full"},
+        "click": {"--full"},
     }
     if task not in taken:
         raise BundleError(f"{run}: a run of the task {task} has no bundle; export runs of {', '.join(taken)}")
@@ -74,7 +77,11 @@ def _write(run: Path, out: Path, fold: str | None, ensemble: bool, gate: Path | 
     if task == "segment":
         from tumorscope.training.segmenter_export import export as write_segmenter
 
-        return write_segmenter(run, out, fold=fold)
+        return write_segmenter(run, out, fold=fold, ensemble=ensemble)
+    if task == "click":
+        from tumorscope.training.click_export import export as write_engine
+
+        return write_engine(run, out, half=half)
     from tumorscope.training.export import export as write_detector
 
     statistics = json.loads(gate.read_text(encoding="utf-8")) if gate else None

@@ -54,6 +54,9 @@ class Fit(ClassifierFit):
     """How steps are taken, and which epoch is kept."""
 
     batch: int = Field(16, ge=1, description="scans in a step")
+    mirror: bool = Field(
+        False, description="average with the mirrored slice in use; the gain on validation is measured either way"
+    )
     monitor: Literal["dice", "loss", "iou", "score"] = Field(  # type: ignore[assignment]
         "score", description="validation figure that picks the epoch; score: Dice less the share of false masks"
     )

@@ -145,9 +145,11 @@ def _model(recipe: SegmenterRecipe, run: Path) -> Section:
         ("model.onnx comes from", record["model_from"]),
         ("seed, precision", f"{record['seed']}, {record['precision']}"),
     ]
-    columns = ("fold", "best epoch", "epochs", "training", "validation", "test", f"validation {recipe.fit.monitor}")
+    monitor = f"validation {recipe.fit.monitor}"
+    gain = ("validation Dice", "with the mirrored slice")
+    columns = ("fold", "best epoch", "epochs", "training", "validation", "test", monitor, *gain)
     folds = [
-        (name, one["best_epoch"], one["epochs"], *one["scans"].values(), one["validation"])
+        (name, one["best_epoch"], one["epochs"], *one["scans"].values(), one["validation"], *one["mirror"].values())
         for name, one in record["folds"].items()
     ]
     return Section("What it is", [], [Table(("", ""), rows), Table(columns, folds)])

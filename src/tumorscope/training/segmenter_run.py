@@ -18,6 +18,8 @@ from tumorscope.evaluation.evaluate import Evaluation, evaluate_predictions
 from tumorscope.evaluation.mask_scores import evaluate_masks, pairs_of
 from tumorscope.evaluation.mask_summary import MaskSummary, summarise
 from tumorscope.evaluation.predictions import Predictions
+from tumorscope.evaluation.segmentation import dice
+from tumorscope.inference.bundle import Bundle
 from tumorscope.models.segmenters.network import Segmenter, segmenter
 from tumorscope.report.predictions import predict
 from tumorscope.training import engine, phases
@@ -39,7 +41,7 @@ from tumorscope.training.run_folder import (
 )
 from tumorscope.training.segmenter_data import MaskData, Masked, usable
 from tumorscope.training.segmenter_recipe import SegmenterRecipe
-from tumorscope.training.segmenting import Segment
+from tumorscope.training.segmenting import THRESHOLD, Segment
 
 # Names in `registry` of the pretrained encoders of our own architectures; others have the name of their encoder.
 ENCODERS = {
@@ -176,7 +178,8 @@ def _fold(
     network, origin = initial(recipe, seed, offline)
     outcome = fit(network, recipe, squares, train, val, folder, seed=seed, progress=progress)
     known = table.filter(pl.col("id").is_in([*one.train, *one.val]))
-    bundle(network.cpu().eval(), recipe, known, table.filter(pl.col("id").is_in(list(one.val))), folder / MODEL)
+    chooses = table.filter(pl.col("id").is_in(list(one.val)))
+    bundle(network.cpu().eval(), recipe, known, chooses, folder / MODEL, flip=recipe.fit.mirror)
     told, scores = _held_out(table.filter(pl.col("id").is_in(list(one.test))), folder)
     place = {"repeat": pl.lit(one.repeat, pl.Int64), "fold": pl.lit(one.fold, pl.Int64)}
     for rows, file in ((told, PREDICTIONS), (scores, MASKS)):
@@ -191,9 +194,28 @@ def _fold(
         "validation": None if np.isnan(outcome.value) else outcome.value,
         "scans": {"train": len(train), "val": len(val), "test": len(test)},
         "weights": origin,
+        "mirror": mirrored(folder / MODEL, squares, val),
     }
     engine.write_json(record, folder / DONE)
     return origin
+
+
+def mirrored(model: Path, squares: Masked, rows: Rows) -> dict[str, float | None]:
+    """Mean Dice of a bundle on squares with a tumour, without and with the mirrored slice averaged in.
+
+    Pixels from the threshold `segmenting.THRESHOLD` on count as lesion in both, so that nothing is chosen here.
+    """
+    opened = Bundle.load(model)
+    found: dict[str, list[float]] = {"dice": [], "dice_mirrored": []}
+    for row in rows:
+        truth = squares.cache.mask(int(row))
+        if not (squares.known[row] and truth.any()):
+            continue
+        image = squares.cache.image(int(row))
+        batch = opened.metadata.preparation.tinted(image)[None] if image.ndim == 2 else image.transpose(2, 0, 1)[None]
+        for name, flip in (("dice", False), ("dice_mirrored", True)):
+            found[name].append(dice(opened.run(batch, flip=flip).mask[0] >= THRESHOLD, truth))
+    return {name: float(np.mean(values)) if values else None for name, values in found.items()}
 
 
 def _held_out(rows: pl.DataFrame, folder: Path) -> tuple[pl.DataFrame, pl.DataFrame]:
