@@ -11,7 +11,7 @@ SOURCE := --editable .
 SETUP := pyproject.toml constraints.txt tools/uv.py src/tumorscope/_version.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test slow lint format bench docs figures constraints light dist clean distclean
+.PHONY: help demo test slow lint format bench web browser docs figures constraints light dist clean distclean
 .NOTPARALLEL:
 
 help:  ## list the targets
@@ -48,6 +48,18 @@ format: $(VENV)/.dev  ## let ruff rewrite what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# npm and Node 20 are needed here only: without the viewer, everything else works and `/` says how to build it.
+web/node_modules: web/package-lock.json
+	cd web && npm ci --no-audit --no-fund
+	@touch $@
+
+web: web/node_modules  ## build the viewer into src/tumorscope/server/viewer
+	cd web && npm run --silent build
+
+browser: web $(VENV)/.dev  ## test the viewer: its own unit tests, then Chromium (apt install chromium) on a real server
+	cd web && npm run --silent test
+	$(BIN)/python -m pytest -m browser tests/browser $(ARGS)
+
 bench: $(VENV)/.dev  ## speed and memory of predict; the other scripts in benchmarks/ need data and tell how to call them
 	$(BIN)/python benchmarks/predict_speed.py $(ARGS)
 
@@ -76,5 +88,5 @@ clean:  ## remove what the targets made, except the environments
 	rm -rf build dist site tumorscope-demo .mypy_cache .ruff_cache .pytest_cache .hypothesis docs/reference/api
 	find . -path './.venv*' -prune -o -type d -name __pycache__ -exec rm -rf {} +
 
-distclean: clean  ## also remove the environments
-	rm -rf .venv .venv-light
+distclean: clean  ## also remove the environments and the viewer
+	rm -rf .venv .venv-light web/node_modules src/tumorscope/server/viewer
