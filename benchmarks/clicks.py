@@ -2,7 +2,7 @@
 
     python benchmarks/clicks.py MANIFEST                                   # the engine click, held-out scans
     python benchmarks/clicks.py MANIFEST --split test --engine grabcut --most 5
-    python benchmarks/clicks.py LGG_FOLDER --channel 1 --engine click --checkpoint RUN/engine
+    python benchmarks/clicks.py DATA/lgg --checkpoint RUN/engine           # FLAIR; --channel 2 is post-contrast
 
 DATA is a manifest or a folder that tumorscope knows. With a filled ``split`` column only the rows of --split count, so
 that a run's own manifest gives its held-out scans. Lesions under --least pixels are left out and counted. Intervals are
@@ -35,7 +35,7 @@ def main() -> None:
     parser.add_argument("data", help="manifest, or folder")
     parser.add_argument("--split", default="test", help="rows that count, where the manifest has splits")
     parser.add_argument("--source", help="only rows of this source")
-    parser.add_argument("--channel", type=int, help="channel of files that hold several")
+    parser.add_argument("--channel", type=int, help="another channel than the manifest's")
     parser.add_argument("--engine", default="click", choices=list(ENGINES))
     parser.add_argument("--checkpoint", type=Path, help="weights instead of the published ones")
     parser.add_argument("--most", type=int, default=MOST_CLICKS, help="clicks at most")
@@ -48,7 +48,8 @@ def main() -> None:
     found, small = [], 0
     for row in rows.iter_rows(named=True):
         scan = io.read(row["path"])
-        pixels = scan.pixels if scan.axes[0] != "C" else scan.channel(arguments.channel or 0).pixels
+        channel = (row["channel"] or 0) if arguments.channel is None else arguments.channel
+        pixels = scan.pixels if scan.axes[0] != "C" else scan.channel(channel).pixels
         truth = read_mask(row, pixels.shape)
         if truth is None or not truth.any():
             continue

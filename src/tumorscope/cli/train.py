@@ -16,6 +16,7 @@ SHOWN = ("accuracy", "balanced_accuracy", "roc_auc", "macro_roc_auc")
 
 if TYPE_CHECKING:
     from tumorscope.training.classifier_recipe import ClassifierRecipe
+    from tumorscope.training.prompt_decoder_recipe import PromptRecipe
     from tumorscope.training.recipe import Classical, Recipe
     from tumorscope.training.segmenter_recipe import SegmenterRecipe
 
@@ -55,11 +56,13 @@ def train(
       tumorscope train resnet50-v1 scans/ -o run --pretrained no --set fit.batch=16
       tumorscope train unet scans_and_masks/ -o run --folds 5
       tumorscope train classical scans/ -o baseline
+      tumorscope train sam-decoder scans_and_masks/ -o run --offline weights/
       tumorscope train my_recipe.toml manifest.parquet -o run --resume
     """  # noqa: D301
     from tumorscope.errors import RecipeError
     from tumorscope.training import recipe as recipes
     from tumorscope.training.classifier_recipe import ClassifierRecipe
+    from tumorscope.training.prompt_decoder_recipe import PromptRecipe
     from tumorscope.training.segmenter_recipe import SegmenterRecipe
 
     loaded = recipes.load(recipe)
@@ -70,6 +73,8 @@ def train(
         return _classical(loaded, data, out, resume, as_json)
     if isinstance(loaded, ClassifierRecipe | SegmenterRecipe):
         return _network(loaded, data, out, resume, cache, offline, as_json)
+    if isinstance(loaded, PromptRecipe):
+        return _prompted(loaded, data, out, resume, cache, offline, as_json)
     if not isinstance(loaded, recipes.Recipe):
         raise RecipeError(f"{recipe}: is a recipe of the task {loaded.task}; use tumorscope synthesize train")
     return _scout(loaded, data, out, resume, cache, as_json)
@@ -135,6 +140,37 @@ def _network(
         answer(metrics["masks"]["sentence"])
     provenance = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
     answer(f"model: {folder / MODEL} (from {provenance['model_from']})")
+    answer(f"report: {folder / 'report.html'}")
+    return 0
+
+
+def _prompted(
+    recipe: PromptRecipe,
+    data: list[str],
+    out: Path,
+    resume: bool,
+    cache: Path | None,
+    offline: Path | None,
+    as_json: bool,
+) -> int:
+    """A run of a decoder on boxes, or of a network as it came, and its figures in a few lines."""
+    from tumorscope.cli._extras import need_training
+
+    need_training()
+    from tumorscope.training.prompt_decoder_run import ENGINE, train
+
+    options: dict[str, Any] = {"resume": resume, "cache_folder": cache, "offline": offline}
+    options |= {"progress": sys.stderr.isatty(), "command": "tumorscope " + " ".join(sys.argv[1:])}
+    folder = train(recipe, [*data], out, **options)
+    metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    model = str(folder / ENGINE) if recipe.phases else None
+    if as_json:
+        answer_json({"run": str(folder), "engine": model, "recipe": recipe.name, **metrics})
+        return 0
+    if metrics["masks"]:
+        answer(metrics["masks"]["sentence"])
+    if model:
+        answer(f"engine: {model} (a checkpoint of {recipe.model.network})")
     answer(f"report: {folder / 'report.html'}")
     return 0
 

@@ -19,6 +19,7 @@ from tumorscope.io import atomic
 from tumorscope.report import reference
 from tumorscope.report.charts import chart, drawn
 from tumorscope.report.document import Figure, Section, Table, write_document
+from tumorscope.report.mask_comparison import MaskComparison, compare_mask_runs, prompted
 
 FILES = ("predictions.parquet", "predictions.csv")
 SHOWN = ("roc_auc", "pr_auc", "balanced_accuracy", "accuracy", "sensitivity", "specificity", "f1", "mcc", "binary_iou")
@@ -66,8 +67,11 @@ def compare(
     against: str | None = None,
     rounds: int = 2000,
     command: str = "",
-) -> Comparison:
+) -> Comparison | MaskComparison:
     """The comparison of runs or files of predictions, as ``report.html``, ``table.md`` and ``comparison.json``.
+
+    Where one of them is a run of a promptable network, which is told where the tumour is, masks are compared instead:
+    see `mask_comparison`.
 
     Parameters
     ----------
@@ -95,8 +99,10 @@ def compare(
     """
     if len(subjects) < 2:
         raise DataError(f"compare: {len(subjects)} model was given; give two or more runs or files of predictions")
-    truth = manifest.load(list(data)) if data else None
     names = _names(subjects)
+    if prompted(subjects):
+        return compare_mask_runs(names, subjects, out, against=against, rounds=rounds, command=command)
+    truth = manifest.load(list(data)) if data else None
     given = {name: Predictions.read(_file(Path(one)), truth) for name, one in zip(names, subjects, strict=True)}
     tests = compare_models(given, metric=metric, reference=against, rounds=rounds)
     found = {name: evaluate_predictions(one, rounds=rounds) for name, one in given.items()}

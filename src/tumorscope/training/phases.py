@@ -12,11 +12,12 @@ from torch import nn
 from tumorscope.training import engine
 from tumorscope.training.classifier_recipe import ClassifierRecipe, Phase
 from tumorscope.training.engine import Loop, Outcome
+from tumorscope.training.prompt_decoder_recipe import PromptRecipe
 from tumorscope.training.segmenter_recipe import SegmenterRecipe
 
 PHASES, WEIGHTS, LOG = "phases.json", "best.safetensors", "metrics.csv"
 
-Recipe = ClassifierRecipe | SegmenterRecipe
+Recipe = ClassifierRecipe | PromptRecipe | SegmenterRecipe
 Watch = Callable[[int, Mapping[str, float]], None]  # number of the epoch, figures by name
 Stage = Callable[[Phase, int, int], tuple[L.LightningModule, L.LightningDataModule]]
 
@@ -37,7 +38,7 @@ def run(
     ----------
     network : nn.Module
         With the weights that training begins with.
-    recipe : ClassifierRecipe or SegmenterRecipe
+    recipe : ClassifierRecipe, PromptRecipe or SegmenterRecipe
     stage : callable
         Module and data of a phase, from the phase, its seed, and the number of epochs behind it.
     folder : Path

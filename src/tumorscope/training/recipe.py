@@ -16,6 +16,7 @@ from tumorscope.errors import RecipeError, look_up
 from tumorscope.training import click_recipe
 from tumorscope.training.classifier_recipe import ClassifierRecipe
 from tumorscope.training.diffusion_recipe import DiffusionRecipe
+from tumorscope.training.prompt_decoder_recipe import PromptRecipe
 from tumorscope.training.sections import Section
 from tumorscope.training.segmenter_recipe import SegmenterRecipe
 
@@ -269,13 +270,14 @@ class Classical(Section):
     validation: Validation = Validation()  # type: ignore[call-arg]
 
 
-AnyRecipe = Recipe | ClickRecipe | Classical | ClassifierRecipe | DiffusionRecipe | SegmenterRecipe
+AnyRecipe = Recipe | ClickRecipe | Classical | ClassifierRecipe | DiffusionRecipe | PromptRecipe | SegmenterRecipe
 TASKS: dict[str, type[AnyRecipe]] = {
     "detect-segment": Recipe,
     "click": ClickRecipe,
     "classical": Classical,
     "classify": ClassifierRecipe,
     "segment": SegmenterRecipe,
+    "prompt": PromptRecipe,
     "diffuse": DiffusionRecipe,
 }
 

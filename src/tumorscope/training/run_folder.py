@@ -17,6 +17,7 @@ from tumorscope.datasets import manifest
 from tumorscope.errors import OutputError
 from tumorscope.training import engine
 from tumorscope.training import recipe as recipes
+from tumorscope.training.classifier_recipe import Data
 from tumorscope.training.divisions import Division, divisions
 from tumorscope.training.phases import LOG, WEIGHTS, Recipe
 from tumorscope.training.provenance import commit, fingerprint
@@ -28,8 +29,14 @@ DONE = "fold.json"
 PACKAGES = ("torch", "lightning", "timm", "numpy")
 
 
-def begun(recipe: Recipe, run: Path, resume: bool, load: Callable[[], pl.DataFrame]) -> pl.DataFrame:
-    """The run's manifest: written now, or by the call that this one goes on with."""
+def begun(
+    recipe: Recipe,
+    run: Path,
+    resume: bool,
+    load: Callable[[], pl.DataFrame],
+    divide: Callable[[pl.DataFrame, Data, int], list[Division]] = divisions,
+) -> pl.DataFrame:
+    """The run's manifest: written now, if ``divide`` can divide it, or by the call that this one goes on with."""
     file = run / MANIFEST
     if file.exists():
         if not resume:
@@ -38,7 +45,7 @@ def begun(recipe: Recipe, run: Path, resume: bool, load: Callable[[], pl.DataFra
             raise OutputError(f"{run}: was begun with another recipe; resume it with the same, or use another folder")
         return manifest.read(file)
     table = load()
-    divisions(table, recipe.data, recipe.seed)  # refuse what cannot be divided before anything is written
+    divide(table, recipe.data, recipe.seed)  # refuse what cannot be divided before anything is written
     with io.atomic(run / RECIPE) as path:
         path.write_text(recipes.to_toml(recipe), encoding="utf-8")
     manifest.write(table, file)  # last: where it lies, the recipe does too
