@@ -29,6 +29,8 @@ COMMANDS = {
     "evaluate": "tumorscope.cli.evaluate:evaluate",
     "compare": "tumorscope.cli.compare:compare",
     "explain": "tumorscope.cli.explain:explain",
+    "annotate": "tumorscope.cli.annotate:annotate",
+    "serve": "tumorscope.cli.serve:serve",
     "export": "tumorscope.cli.export:export",
     "models": "tumorscope.cli.models:models",
     "weights": "tumorscope.cli.weights:weights",

@@ -1,0 +1,1 @@
+"""From an upload to cases: streamed to disk, unpacked within limits, stripped of identifiers."""
