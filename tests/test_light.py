@@ -14,7 +14,7 @@ ABSENT = (
     "torch", "torchvision", "timm", "segmentation_models_pytorch", "monai", "lightning", "pytorch_lightning",
     "transformers", "optuna", "onnx", "onnxscript", "safetensors", "fastapi", "uvicorn", "sqlalchemy", "alembic",
 )  # fmt: skip
-LIGHT = ("io", "imaging", "datasets", "evaluation", "inference", "audit", "report", "annotation", "server", "cli")
+LIGHT = ("io", "imaging", "datasets", "evaluation", "inference", "audit", "report", "annotation", "client", "cli")
 
 BLOCK = f"""
 import sys
