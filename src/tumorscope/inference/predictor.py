@@ -164,7 +164,7 @@ class Predictor:
         judged = self._judge(scan.pixels, scan, prepared)
         if not judged.passed:
             return self._refused(scan, judged)
-        notes = (*prepared.findings, f"crop: {prepared.crop.mode}, {prepared.crop.reason}")
+        notes = (*prepared.findings, f"crop: {prepared.crop.reason}")
         if metadata.task == "classify":
             return self._named(scan, self._classes([prepared]), judged, notes)
         outputs = self.bundle.run(metadata.preparation.tinted(prepared.pixels)[None])
