@@ -1,5 +1,5 @@
 # `make help` lists the targets. A fresh machine needs python3 (3.11 to 3.13) and make; the rest is installed here.
-# Variables: PYTHON=python3.12 · VENV=folder · INPUT=folder (demo) · ARGS="-k crop" (test) · JOBS=4 (test)
+# Variables: PYTHON=python3.12 · VENV=folder · INPUT=folder (demo, annotate) · ARGS="-k crop" (test) · JOBS=4 (test)
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -11,7 +11,7 @@ SOURCE := --editable .
 SETUP := pyproject.toml constraints.txt tools/uv.py src/tumorscope/_version.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test slow lint format bench web browser docs figures constraints light dist clean distclean
+.PHONY: help demo test slow lint format bench web annotate browser docs figures constraints light dist clean distclean
 .NOTPARALLEL:
 
 help:  ## list the targets
@@ -24,6 +24,10 @@ $(VENV)/.light: $(SETUP)
 
 $(VENV)/.dev: $(SETUP)
 	$(UV) pip install $(PIN) --editable '.[dev]'
+	@touch $(VENV)/.light $@
+
+$(VENV)/.serve: $(SETUP)
+	$(UV) pip install $(PIN) --editable '.[serve]'
 	@touch $(VENV)/.light $@
 
 $(VENV)/.docs: $(SETUP)
@@ -55,6 +59,9 @@ web/node_modules: web/package-lock.json
 
 web: web/node_modules  ## build the viewer into src/tumorscope/server/viewer
 	cd web && npm run --silent build
+
+annotate: web $(VENV)/.serve  ## the viewer on INPUT=folder, or on an empty workspace that scans are dropped into
+	$(BIN)/tumorscope $(if $(INPUT),annotate '$(INPUT)',serve)
 
 browser: web $(VENV)/.dev  ## test the viewer: its own unit tests, then Chromium (apt install chromium) on a real server
 	cd web && npm run --silent test

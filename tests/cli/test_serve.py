@@ -1,12 +1,16 @@
 """serve: what it refuses before it listens; the server itself is tested in tests/server."""
 
 import socket
+from pathlib import Path
 
 import pytest
 
 pytest.importorskip("fastapi", reason="needs the serve extra")
 
 from tumorscope.cli import main
+from tumorscope.cli.serve import checkpoints_of
+from tumorscope.errors import DataError
+from tumorscope.server.models import engine_facts
 
 
 @pytest.mark.parametrize(
@@ -41,3 +45,23 @@ def test_without_the_extra_the_remedy_is_named(monkeypatch, capsys, tmp_path):
         assert main(command) == 2
         assert "pip install 'tumorscope[serve]'" in capsys.readouterr().err
     assert not (tmp_path / "w").exists()
+
+
+@pytest.mark.parametrize(
+    ("typed", "finding"),
+    [
+        ("click", "names no weights"),
+        ("clik=.", "unknown engine 'clik'; did you mean 'click'"),
+        ("click=nowhere", "there is no nowhere"),
+    ],
+)
+def test_a_checkpoint_that_cannot_be_is_refused(typed: str, finding: str) -> None:
+    with pytest.raises(DataError, match=finding):
+        checkpoints_of([typed])
+
+
+def test_an_engine_with_a_checkpoint_of_its_own_is_offered(tmp_path: Path) -> None:
+    pytest.importorskip("transformers")
+    assert engine_facts("sam-vit-base", False, tmp_path)["available"]
+    gone = engine_facts("sam-vit-base", False, tmp_path / "gone")
+    assert not gone["available"] and "--checkpoint sam-vit-base=PATH" in gone["reason"]

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -170,8 +170,3 @@ def open_engine(name: str = DEFAULT, checkpoint: Path | None = None) -> Engine:
         If it needs torch, which is not installed.
     """
     return ENGINES[look_up(name, ENGINES, "engine", DataError)](checkpoint)
-
-
-def facts(engine: Engine) -> dict[str, Any]:
-    """Name and version, as the record of a mask keeps them."""
-    return {"engine": engine.name, "engine_version": engine.version}

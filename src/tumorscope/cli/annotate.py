@@ -9,7 +9,7 @@ import typer
 
 from tumorscope.cli._console import Watch, complain
 from tumorscope.cli._options import Model
-from tumorscope.cli.serve import need_serving, run
+from tumorscope.cli.serve import Checkpoints, checkpoints_of, need_serving, run
 from tumorscope.errors import DataError
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ def annotate(
     engine: Annotated[
         str | None, typer.Option(metavar="NAME", help="What answers to clicks at first, such as click or grabcut.")
     ] = None,
+    checkpoint: Checkpoints = None,
     model: Model = None,
     channel: Annotated[int | None, typer.Option(min=0, help="Sequence to take from files that hold several.")] = None,
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the browser on the work list.")] = True,
@@ -39,6 +40,7 @@ def annotate(
     Examples
       tumorscope annotate scans
       tumorscope annotate scans -o study --no-browser --port 9000
+      tumorscope annotate scans --engine sam-vit-base --checkpoint sam-vit-base=run/engine
     """  # noqa: D301
     need_serving()
     import secrets
@@ -52,7 +54,14 @@ def annotate(
     place = workspace if workspace is not None else whole.with_name(f"{whole.name}-annotations")
     token = secrets.token_urlsafe(24)  # others on this machine do not see the scans
     settings = Settings.load(
-        workspace=place, port=port, host="127.0.0.1", token=token, model=model, channel=channel, engine=engine
+        workspace=place,
+        port=port,
+        host="127.0.0.1",
+        token=token,
+        model=model,
+        channel=channel,
+        engine=engine,
+        checkpoints=checkpoints_of(checkpoint),
     )
     count = _bring(settings, folder)
     scans = "1 scan" if count == 1 else f"{count} scans"

@@ -30,7 +30,7 @@ def export(
 
     Of a run with folds it is the one that did best on its own validation scans, another one, or all of them
     joined; a joined bundle counts every scan of the run as seen in training. A run of `click` becomes a folder
-    of two files, which `annotate --checkpoint` takes.
+    of two files, which `annotate --checkpoint click=FOLDER` takes.
 
     \b
     Examples

@@ -11,12 +11,16 @@ import typer
 
 from tumorscope.cli._console import answer, complain
 from tumorscope.cli._options import Model
-from tumorscope.errors import MissingExtra
+from tumorscope.errors import DataError, MissingExtra, look_up
 
 if TYPE_CHECKING:
     from tumorscope.server.settings import Settings
 
 PACKAGES = ("fastapi", "uvicorn", "sqlalchemy", "alembic", "python_multipart")
+Checkpoints = Annotated[
+    list[str] | None,
+    typer.Option("--checkpoint", metavar="ENGINE=PATH", help="Weights of an engine, such as click=RUN/engine."),
+]
 GRACE = 10  # seconds that open requests have when the server is stopped
 
 
@@ -33,6 +37,7 @@ def serve(
         list[str] | None, typer.Option(metavar="NAME", help="Another name of this server, such as a proxy's.")
     ] = None,
     model: Model = None,
+    checkpoint: Checkpoints = None,
     runs: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Folder of training runs; their models are offered too.")
     ] = None,
@@ -67,12 +72,39 @@ def serve(
         token_file=token_file,
         allowed_hosts=tuple(allowed_host) if allowed_host else None,
         model=model,
+        checkpoints=checkpoints_of(checkpoint),
         runs=runs,
         channel=channel,
         workers=workers,
         max_upload=None if max_upload is None else max_upload * MEBIBYTE,
     )
     return run(settings)
+
+
+def checkpoints_of(given: list[str] | None) -> dict[str, Path] | None:
+    """Weights by engine, of ``ENGINE=PATH`` as typed; None where nothing was.
+
+    Raises
+    ------
+    DataError
+        For an unknown engine, or a path that is not there.
+
+    Examples
+    --------
+    >>> checkpoints_of(["click=."])
+    {'click': PosixPath('.')}
+    """
+    from tumorscope.annotation.engine import ENGINES
+
+    found = {}
+    for one in given or ():
+        name, mark, path = one.partition("=")
+        if not mark or not path:
+            raise DataError(f"--checkpoint {one}: names no weights; write it as ENGINE=PATH")
+        found[look_up(name, ENGINES, "engine", DataError)] = Path(path)
+        if not Path(path).exists():
+            raise DataError(f"--checkpoint {one}: there is no {path}; check the path")
+    return found or None
 
 
 def run(settings: Settings, opening: str = "", ready: str = "", browser: bool = False) -> int:

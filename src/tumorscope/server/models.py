@@ -71,7 +71,7 @@ class Models:
 
     def __init__(self, settings: Settings) -> None:
         self._offered: dict[str, Offered] = {}
-        self._engine = settings.engine
+        self._engine, self._checkpoints = settings.engine, settings.checkpoints
         for path, run in _files(settings):
             offered = Offered("", path, run)
             name = EMBEDDED if run is None else run.name
@@ -97,7 +97,8 @@ class Models:
     def list(self) -> list[dict[str, Any]]:
         """Bundles and engines, as the API lists them."""
         bundles = [one.facts(one.name == self.default) for one in self._offered.values()]
-        return bundles + [engine_facts(name, name == self._engine) for name in ENGINES]
+        engines = [engine_facts(name, name == self._engine, self._checkpoints.get(name)) for name in ENGINES]
+        return bundles + engines
 
 
 def _files(settings: Settings) -> Iterator[tuple[Path | None, Path | None]]:
@@ -112,20 +113,24 @@ def _files(settings: Settings) -> Iterator[tuple[Path | None, Path | None]]:
             yield file, file.parent
 
 
-def engine_facts(name: str, default: bool) -> dict[str, Any]:
+def engine_facts(name: str, default: bool, checkpoint: Path | None = None) -> dict[str, Any]:
     """An engine, as the API lists it: whether it can be used, told without loading it."""
     entry = next((one for one in ENTRIES if one.name == name), None)
     licence = entry.licence if entry is not None else "Apache-2.0"
     kinds = ("point", "box", "scribble", "mask")
-    reason = _engine_problem(name, entry is not None)
+    reason = _engine_problem(name, entry is not None, checkpoint)
     return _entry(name, "engine", "prompt", "", licence, default=default, reason=reason, prompts=kinds)
 
 
-def _engine_problem(name: str, is_pretrained: bool) -> str | None:
+def _engine_problem(name: str, is_pretrained: bool, checkpoint: Path | None) -> str | None:
     """Why an engine cannot be used, with the remedy, or None."""
+    if checkpoint is not None and not checkpoint.exists():
+        return f"{name}: its checkpoint is not there; start the server with --checkpoint {name}=PATH"
     if is_pretrained:
         if find_spec("torch") is None or find_spec("transformers") is None:
             return f"{name}: {TRAINED}"
+        if checkpoint is not None:
+            return None
         from tumorscope.models.weight_store import present
 
         try:
