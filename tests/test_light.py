@@ -71,7 +71,7 @@ for package in {LIGHT!r}:
         if error.name != f"tumorscope.{{package}}":
             raise
         continue
-    for module in pkgutil.walk_packages(parent.__path__, parent.__name__ + "."):
+    for module in pkgutil.walk_packages(getattr(parent, "__path__", ()), parent.__name__ + "."):
         importlib.import_module(module.name)
         print(module.name)
 for name in tumorscope.__all__:
