@@ -213,3 +213,8 @@ def test_arrays_are_known_by_their_pixels():
     other[0, 0] = 1
     assert fingerprint(Scan.of(image)) == fingerprint(Scan.of(image.copy(), name="x"))
     assert fingerprint(Scan.of(image)) != fingerprint(Scan.of(other))
+
+
+def test_a_time_outside_the_calendar_is_refused():
+    with pytest.raises(DataError, match="outside the calendar"):
+        Annotation.from_dict({**annotation().to_dict(), "created": "0001-01-01T00:00:00+14:00"})

@@ -10,6 +10,7 @@ function file(type: number, bits: number, write: (view: DataView, at: number, va
   [3, 4, 3, 2].forEach((size, axis) => view.setInt16(40 + 2 * axis, size, little));
   view.setInt16(70, type, little);
   view.setInt16(72, bits, little);
+  view.setInt16(254, 1, little);
   view.setFloat32(108, 352, little);
   view.setFloat32(112, slope, little);
   view.setFloat32(116, slope === 1 ? 0 : 10, little);
@@ -59,6 +60,12 @@ describe("NIfTI", () => {
   it("tells the patient's sides from its matrix", async () => {
     const volume = await readNifti(file(16, 32, (view, at, value) => view.setFloat32(at, value, true)));
     expect(edgeLetters(volume)).toEqual({ left: "R", right: "L", top: "A", bottom: "P" });
+  });
+
+  it("tells no sides where the file told none", async () => {
+    const made = file(16, 32, (view, at, value) => view.setFloat32(at, value, true));
+    new DataView(made).setInt16(254, 2, true); // as the server writes it for a stack of pictures
+    expect(edgeLetters(await readNifti(made))).toBeNull();
   });
 });
 

@@ -92,7 +92,10 @@ def _utc(text: str) -> str:
     moment = datetime.fromisoformat(text)
     if moment.tzinfo is None:
         raise ValueError("a time without a zone; end it with Z")
-    return stamp(moment)
+    try:
+        return stamp(moment)
+    except OverflowError as error:
+        raise ValueError("a time outside the calendar; give one of this age") from error
 
 
 def _plain(text: str) -> str:

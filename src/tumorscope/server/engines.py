@@ -108,6 +108,7 @@ class Engines:
         return {
             "engine": engine.name,
             "engine_version": engine.version,
+            "checkpoint_sha256": getattr(engine, "checkpoint_sha256", None) or None,
             "embedded": known,
             "candidates": [self._shown(one) for one in found],
         }

@@ -138,7 +138,7 @@ class Runner:
         except Exception as error:
             if is_full(error):
                 raise
-            log.exception("jobs: case %s", case_id)
+            log.exception("jobs: item %d of a batch", position)
             self._failed(job.id, position, f"internal error, {type(error).__name__}; the server's log shows where")
 
     def _failed(self, job_id: str, position: int, error: str) -> None:

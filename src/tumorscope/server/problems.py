@@ -104,6 +104,9 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     async def _else(request: Request, error: Exception) -> Response:
+        from tumorscope.server.security import HEADERS  # this handler answers outside the guard
+
+        headers = {**HEADERS, "cache-control": "no-store"}
         if is_full(error):
-            return answer(507, "full", NO_SPACE)
-        return answer(500, "internal", f"internal error, {type(error).__name__}; the server's log shows where")
+            return answer(507, "full", NO_SPACE, headers)
+        return answer(500, "internal", f"internal error, {type(error).__name__}; the server's log shows where", headers)

@@ -40,7 +40,9 @@ class Store:
     """
 
     def __init__(self, url: str) -> None:
-        self.engine: Engine = create_engine(url, connect_args={"timeout": BUSY} if url.startswith("sqlite") else {})
+        patience = {"timeout": BUSY} if url.startswith("sqlite") else {}
+        # hide_parameters: names of cases and annotators enter no traceback
+        self.engine: Engine = create_engine(url, hide_parameters=True, connect_args=patience)
         self._one = threading.Lock()
         if self.engine.dialect.name == "sqlite":
             event.listen(self.engine, "connect", _pragmas)

@@ -5,7 +5,7 @@ import type { BoxPrompt, Prompts } from "../api/types";
 import { complain } from "../app/notices";
 import type { Spot } from "../core/paint";
 import { addLesion, covers, isAway } from "./lesions";
-import { answered, chosen, NO_PROMPTS, withLesion } from "./document";
+import { answered, chosen, NO_PROMPTS, withLesion, type Lesion } from "./document";
 import type { CaseState } from "./state";
 
 export class Asking {
@@ -64,15 +64,26 @@ export class Asking {
 
   private ask(change: (prompts: Prompts) => Prompts, label: string, anew = false): void {
     const { signal } = this.stop;
-    this.last = this.last.then(() => (signal.aborted ? undefined : this.send(change, label, anew, signal)));
+    const { state } = this;
+    const meant = { index: state.index.value, engine: state.engine.value, lesion: state.activeLesion()?.id ?? null };
+    this.last = this.last.then(() => (signal.aborted ? undefined : this.send(change, label, anew, meant, signal)));
   }
 
-  private async send(change: (before: Prompts) => Prompts, label: string, anew: boolean, signal: AbortSignal): Promise<void> {
+  /** Asks what was meant when the pointer was released, wherever the page has gone since. */
+  private async send(
+    change: (before: Prompts) => Prompts,
+    label: string,
+    anew: boolean,
+    meant: { readonly index: number; readonly engine: string; readonly lesion: string | null },
+    signal: AbortSignal,
+  ): Promise<void> {
     const { state } = this;
-    const index = state.index.value;
-    const lesion = state.lesionToDraw();
+    const { index, engine } = meant;
+    const held = (id: string): Lesion | undefined => state.doc.value.lesions.find((one) => one.id === id);
+    const lesion = meant.lesion === null ? state.lesionToDraw() : held(meant.lesion);
+    if (!lesion) return; // deleted while this waited
+    const known = held(lesion.id) !== undefined;
     const prompts = change(lesion.prompts.get(index) ?? NO_PROMPTS);
-    const engine = state.engine.value;
     const asked = lesion.asked?.index === index && lesion.asked.engine === engine ? lesion.asked : null;
     state.pending.value = prompts;
     state.busy.value = `${engine} works`;
@@ -87,8 +98,10 @@ export class Asking {
         signal,
       );
       if (signal.aborted) return;
-      state.push(withLesion(state.doc.value, answered(lesion, index, prompts, answer, state.shape)), label);
-      state.active.value = lesion.id;
+      const now = held(lesion.id) ?? (known ? null : lesion);
+      if (!now) return;
+      state.push(withLesion(state.doc.value, answered(now, index, prompts, answer, state.shape)), label);
+      if (!known) state.active.value = lesion.id;
     } catch (error) {
       complain(error);
     } finally {

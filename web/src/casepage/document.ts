@@ -203,7 +203,8 @@ function taking(lesion: Lesion, asked: Asked, kind: "engine" | "candidate", deta
 
 function edited(lesion: Lesion, edit: Omit<Edit, "time" | "axis">): Lesion {
   const time = now();
-  return { ...lesion, finished: time, edits: [...lesion.edits, { ...edit, axis: 0, time }] };
+  const finished = lesion.started && Date.parse(lesion.started) > Date.parse(time) ? lesion.started : time; // clocks differ
+  return { ...lesion, finished, edits: [...lesion.edits, { ...edit, axis: 0, time }] };
 }
 
 /** The word for an engine in a mask's provenance. */

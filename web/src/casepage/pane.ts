@@ -44,7 +44,7 @@ export class Pane {
 
   /** Which side is which; a picture file does not know. */
   private letter(volume: Volume): void {
-    for (const [side, text] of Object.entries(edgeLetters(volume))) {
+    for (const [side, text] of Object.entries(edgeLetters(volume) ?? {})) {
       this.element.append(h("div", { class: `letter ${side}`, "aria-hidden": "true" }, text));
     }
   }

@@ -20,10 +20,15 @@ export class Saving {
     private readonly asking: Asking,
   ) {}
 
-  /** Saves with that decision, or with the one that stands. Whether it is kept. */
+  /** Saves with that decision, or with the one that stands, after what is being saved already. Whether it is kept. */
   save(decision: Review = this.state.decision.value): Promise<boolean> {
-    this.running ??= this.store(decision).finally(() => (this.running = null));
-    return this.running;
+    const mine: Promise<boolean> = (this.running ?? Promise.resolve(true))
+      .then(() => this.store(decision))
+      .finally(() => {
+        if (this.running === mine) this.running = null;
+      });
+    this.running = mine;
+    return mine;
   }
 
   /** The prediction as it is, without a change by hand. */
@@ -59,7 +64,7 @@ export class Saving {
     const [doc, note] = [state.doc.value, state.note.value];
     const draft: AnnotationDraft = {
       annotator: annotator.value.trim(),
-      decision,
+      decision: decision === "accepted" && !state.untouched() ? "corrected" : decision,
       note,
       lesions: toStored(doc, state.shape, state.volume),
     };
@@ -76,7 +81,8 @@ export class Saving {
 
   private async send(draft: AnnotationDraft): Promise<Annotation | null> {
     const kept = this.state.annotation.value;
-    if (!kept) return api.createAnnotation(this.state.scan.id, draft);
+    const someoneElses = kept !== null && kept.annotator !== "" && kept.annotator !== draft.annotator;
+    if (!kept || someoneElses) return api.createAnnotation(this.state.scan.id, draft);
     try {
       return await api.updateAnnotation(kept.id, kept.revision, draft);
     } catch (error) {
@@ -116,7 +122,8 @@ export async function predict(state: CaseState): Promise<void> {
     const prediction = await api.predict(state.scan.id);
     state.prediction.value = prediction;
     state.maps.probability.value = state.maps.uncertainty.value = state.explanation.value = null;
-    if (fresh) {
+    const begun = state.annotation.value || state.dirty.value || state.stroke.value || state.pending.value;
+    if (fresh && !begun) {
       state.restart(fromPrediction(prediction, state.shape));
       if (state.volume) state.goTo(state.bestSlice());
     }

@@ -3,11 +3,11 @@
 import { stroke, type Spot } from "../core/paint";
 import type { Plane } from "../core/rle";
 import type { Asking } from "./asking";
-import { painted, plane, withLesion } from "./document";
+import { painted, plane, withLesion, type Lesion } from "./document";
 import type { CaseState } from "./state";
 
 export type Stroke =
-  | { readonly kind: "brush" | "eraser"; readonly plane: Plane; readonly lesion: string; readonly last: Spot }
+  | { readonly kind: "brush" | "eraser"; readonly plane: Plane; readonly lesion: string; readonly base: Lesion; readonly index: number; readonly last: Spot }
   | { readonly kind: "box"; readonly from: Spot; readonly to: Spot }
   | { readonly kind: "scribble"; readonly path: readonly Spot[]; readonly positive: boolean };
 
@@ -32,8 +32,9 @@ export class Strokes {
       const kind = (tool.value === "brush") !== opposite ? "brush" : "eraser";
       if (kind === "eraser" && !this.state.activeLesion()) return;
       const lesion = this.state.lesionToDraw();
-      const copy = plane(lesion, this.state.index.value, this.state.shape).slice();
-      this.paint({ kind, plane: copy, lesion: lesion.id, last: spot }, spot);
+      const index = this.state.index.value;
+      const copy = plane(lesion, index, this.state.shape).slice();
+      this.paint({ kind, plane: copy, lesion: lesion.id, base: lesion, index, last: spot }, spot);
     } else if (tool.value === "box") {
       this.state.stroke.value = { kind: "box", from: spot, to: spot };
     } else if (tool.value === "scribble") {
@@ -87,9 +88,9 @@ export class Strokes {
 
   private draw(going: Extract<Stroke, { plane: Plane }>): void {
     const { state } = this;
-    const lesion = state.lesionToDraw();
+    const lesion = state.doc.value.lesions.find((one) => one.id === going.lesion) ?? going.base;
     const kind = going.kind === "brush" ? "brush" : "erase";
-    const after = painted(lesion, state.index.value, going.plane, kind, state.shape);
+    const after = painted(lesion, going.index, going.plane, kind, state.shape);
     if (after === lesion) return;
     state.push(withLesion(state.doc.value, after), kind === "brush" ? "brush" : "eraser");
     state.active.value = after.id;

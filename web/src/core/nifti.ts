@@ -30,10 +30,13 @@ export async function readNifti(bytes: ArrayBuffer): Promise<Volume> {
   return { shape: [depth, height, width], data, header: raw.slice(0, HEADER) };
 }
 
-/** Letters of the patient's sides at the edges of a slice, from the file's matrix: R, L, A, P, S, I. */
-export function edgeLetters({ header }: Volume): { left: string; right: string; top: string; bottom: string } {
+const SCANNER = 1; // sform code of a matrix that came with the file; the server writes another where there was none
+
+/** Letters of the patient's sides at the edges of a slice, from the file's matrix; null where the file told none. */
+export function edgeLetters({ header }: Volume): { left: string; right: string; top: string; bottom: string } | null {
   const view = new DataView(header);
   const little = view.getInt32(0, true) === 348;
+  if (view.getInt16(254, little) !== SCANNER) return null;
   const towards = (axis: number): string => {
     const parts = [0, 1, 2].map((row) => view.getFloat32(280 + 16 * row + 4 * axis, little)); // srow_x, y, z
     const main = parts.reduce((best, part, at) => (Math.abs(part) > Math.abs(parts[best]!) ? at : best), 0);

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,9 +15,11 @@ from tumorscope.annotation.records import Annotation
 from tumorscope.annotation.regrid import on_grid
 from tumorscope.datasets.facts import sha256
 from tumorscope.errors import DataError, ScanError
+from tumorscope.io import sniff
 from tumorscope.server import pictures, scans, tables
 from tumorscope.server.importing.intake import Found, case_of
 from tumorscope.server.importing.upload import LONGEST_NAME, shown_name
+from tumorscope.server.problems import is_full
 from tumorscope.server.saving import add, scan_facts
 from tumorscope.server.store import new_id
 
@@ -71,7 +73,9 @@ def bring(workspace: Workspace, path: Path, folder: Path, annotator: str) -> Bro
                 brought.imported += 1
             except (DataError, ScanError) as error:
                 brought.skipped.append((one.annotation.scan.name, str(error).replace(f"{folder}/", "")))
-    except DataError as error:
+    except (DataError, OSError, ValueError) as error:
+        if is_full(error):
+            raise
         text = str(error).replace(f"{folder}/", "").replace(str(folder), "archive").replace(str(path), "archive")
         raise DataError(text) from error
     return brought
@@ -90,11 +94,22 @@ def _take(workspace: Workspace, one: Imported) -> None:
         case, record = _home(workspace, session.execute(wanted).scalars().all(), record)
         if case is None:
             name = shown_name(record.scan.name)[:LONGEST_NAME]
-            found = Found((one.path,), name, one.facts.get("patient"))
+            found = _without_names(workspace, Found((one.path,), name, one.facts.get("patient")))
             case = case_of(one.scan, found, record.scan.sha256, pixels, picture)
             session.add(case)
             session.flush()
         _add(session, case, record)
+
+
+def _without_names(workspace: Workspace, found: Found) -> Found:
+    """What a case is made from, under the pseudonyms that every import gives: see `profile`."""
+    patient = None if found.patient is None else workspace.pseudonyms.of("patient", found.patient)
+    if sniff(found.files[0]) != "dicom":
+        return replace(found, patient=patient)
+    person, series = workspace.pseudonyms.of_dicom(found.files)
+    if workspace.settings.dicom_names == "pseudonym":
+        found = replace(found, name=series or workspace.pseudonyms.of("series", sha256(list(found.files))) or "series")
+    return replace(found, patient=person)
 
 
 def _home(
