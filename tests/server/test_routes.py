@@ -185,6 +185,15 @@ def test_candidates_embed_once_and_remember_the_answer(client, case, discs):
     assert ask(prompts={"points": [{"y": 1, "x": 1}]}, previous_token="gone").json()["code"] == "forgotten"
 
 
+def test_an_answer_of_another_version_is_not_taken_as_the_one_before(client, case, discs, monkeypatch):
+    asked = {"axis": 0, "index": 0, "prompts": {"points": [{"y": 40, "x": 30}]}, "previous": None}
+    first = client.post(f"{API}/cases/{case}/candidates", json={**asked, "engine": "click", "previous_token": None})
+    token = first.json()["candidates"][0]["token"]
+    monkeypatch.setattr(discs, "version", "another")
+    again = client.post(f"{API}/cases/{case}/candidates", json={**asked, "engine": "click", "previous_token": token})
+    assert again.json()["code"] == "forgotten"
+
+
 @pytest.mark.parametrize(
     ("given", "status"),
     [

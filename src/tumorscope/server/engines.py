@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Hashable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,7 +65,7 @@ class Engines:
         self._open: dict[str, Engine] = {}
         self._lock = threading.Lock()
         self._embedded: Kept[Embedded] = Kept(memory, lambda one: sum(part.nbytes for part in one.state.values()))
-        self._answers: Kept[Candidate] = Kept(memory // SHARE_OF_ANSWERS, _size)
+        self._answers: Kept[tuple[Hashable, Candidate]] = Kept(memory // SHARE_OF_ANSWERS, lambda one: _size(one[1]))
 
     def named(self, name: str) -> Engine:
         """An engine, opened on first use.
@@ -99,9 +100,9 @@ class Engines:
         """
         pixels = slice_of(scan, asked.axis, asked.index)
         asked.prompts.check(pixels.shape)
-        previous = self._previous(asked, pixels.shape)
         engine = self.named(asked.engine)
         key = (asked.scan, asked.engine, engine.version, asked.axis, asked.index)
+        previous = self._previous(asked, key, pixels.shape)
         known = self._embedded.peek(key) is not None
         embedded = self._embedded.get(key, lambda: engine.embed(pixels))
         found = engine.segment(embedded, asked.prompts, previous)
@@ -110,26 +111,27 @@ class Engines:
             "engine_version": engine.version,
             "checkpoint_sha256": getattr(engine, "checkpoint_sha256", None) or None,
             "embedded": known,
-            "candidates": [self._shown(one) for one in found],
+            "candidates": [self._shown(one, key) for one in found],
         }
 
     def forget(self, scan: str) -> None:
         """Let go of the embeddings of a scan that is deleted."""
         self._embedded.forget(lambda key: isinstance(key, tuple) and key[0] == scan)
 
-    def _previous(self, asked: Asked, shape: tuple[int, ...]) -> Candidate | None:
+    def _previous(self, asked: Asked, key: Hashable, shape: tuple[int, ...]) -> Candidate | None:
+        """The answer to be corrected; one to another slice, scan or engine counts as forgotten."""
         remembered = None if asked.token is None else self._answers.peek(asked.token)
-        if remembered is not None:
-            return remembered
+        if remembered is not None and remembered[0] == key:
+            return remembered[1]
         if asked.previous is not None:
             return Candidate(_mask(asked.previous, shape), None)
         if asked.token is not None:
             raise Problem(409, "forgotten", "the previous answer is no longer remembered; send its mask as 'previous'")
         return None
 
-    def _shown(self, candidate: Candidate) -> dict[str, Any]:
+    def _shown(self, candidate: Candidate, key: Hashable) -> dict[str, Any]:
         token = new_id()
-        self._answers.put(token, candidate)
+        self._answers.put(token, (key, candidate))
         quality = candidate.quality
         return {
             "mask": rle.encode(candidate.mask),
