@@ -11,7 +11,7 @@ from tumorscope.errors import RecipeError, look_up
 from tumorscope.training.classifier_recipe import Data, Machine, Phase
 from tumorscope.training.classifier_recipe import Fit as ClassifierFit
 from tumorscope.training.sections import Section
-from tumorscope.training.segmenter_recipe import LOSSES
+from tumorscope.training.segmenter_recipe import LOSSES, MaskTerms
 
 
 class PromptedNetwork(Section):
@@ -60,21 +60,12 @@ class BoxPrompts(Section):
         return jitter
 
 
-class PromptLoss(Section):
+class PromptLoss(MaskTerms):
     """Weights of the terms of the loss, on the maps that the network makes."""
 
     terms: dict[str, float] = Field(
         default_factory=lambda: {"dice-squared": 1.0}, description="weight of each of " + ", ".join(LOSSES)
     )
-
-    @field_validator("terms")
-    @classmethod
-    def _known_terms(cls, terms: dict[str, float]) -> dict[str, float]:
-        for name in terms:
-            look_up(name, LOSSES, "loss", RecipeError)
-        if not terms or min(terms.values()) <= 0:
-            raise ValueError("name one loss or more, each with a weight above 0")
-        return terms
 
 
 class PromptFit(ClassifierFit):

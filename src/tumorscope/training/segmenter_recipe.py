@@ -32,13 +32,12 @@ class Network(Section):
     head: bool = Field(False, description="whether a classification head says if there is a tumour at all")
 
 
-class Loss(Section):
-    """Weights of the terms of the loss; scans without tumour count as empty masks."""
+class MaskTerms(Section):
+    """Weights of the terms of a loss on masks."""
 
     terms: dict[str, float] = Field(
         default_factory=lambda: {"dice": 1.0, "bce": 1.0}, description="weight of each of " + ", ".join(LOSSES)
     )
-    head: float = Field(0.3, ge=0, description="cross-entropy of the classification head, where there is one")
 
     @field_validator("terms")
     @classmethod
@@ -48,6 +47,12 @@ class Loss(Section):
         if not terms or min(terms.values()) <= 0:
             raise ValueError("name one loss or more, each with a weight above 0")
         return terms
+
+
+class Loss(MaskTerms):
+    """Weights of the terms of the loss; scans without tumour count as empty masks."""
+
+    head: float = Field(0.3, ge=0, description="cross-entropy of the classification head, where there is one")
 
 
 class Fit(ClassifierFit):
