@@ -12,7 +12,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import ArrayLike, NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from tumorscope.errors import TrainingError
 from tumorscope.evaluation.classification import confusion, roc_auc
@@ -107,13 +107,7 @@ class Classify(L.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """The phase's optimiser over what learns, with its rate by step."""
-        optimiser = optimiser_of(self.network, self.phase)
-
-        def factor(step: int) -> float:
-            return rate_at(self.phase, step, self.steps) / self.phase.rate
-
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, factor)
-        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        return scheduled(self.network, self.phase, self.steps)
 
     def _stop(self, finding: str, batch: Batch) -> NoReturn:
         files = [self.names[row] for row in batch["row"].tolist()] if self.names else []
@@ -235,6 +229,17 @@ def rate_at(phase: Phase, step: int, steps: int) -> float:
         return phase.rate * phase.decay ** ((step - warm) / RATE_UNIT)
     share = min(1.0, (step - warm) / max(1, steps - warm))
     return phase.final_rate + (phase.rate - phase.final_rate) * 0.5 * (1 + math.cos(math.pi * share))
+
+
+def scheduled(network: nn.Module, phase: Phase, steps: int) -> Any:
+    """A phase's optimiser over what learns of a network, with its rate by step, as Lightning takes them."""
+    optimiser = optimiser_of(network, phase)
+
+    def factor(step: int) -> float:
+        return rate_at(phase, step, steps) / phase.rate
+
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, factor)
+    return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
 def optimiser_of(network: torch.nn.Module, phase: Phase) -> torch.optim.Optimizer:

@@ -13,7 +13,7 @@ from tumorscope.errors import TrainingError
 from tumorscope.models.promptable.network import FEATURE, PromptableNetwork
 from tumorscope.training.classifier_data import Batch
 from tumorscope.training.classifier_recipe import Phase
-from tumorscope.training.classify import NAMED, optimiser_of, rate_at
+from tumorscope.training.classify import NAMED, scheduled
 from tumorscope.training.mask_losses import weighted
 from tumorscope.training.prompt_decoder_recipe import PromptRecipe
 
@@ -101,13 +101,7 @@ class PromptDecoder(L.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """The phase's optimiser over what learns, with its rate by step."""
-        optimiser = optimiser_of(self.network, self.phase)
-
-        def factor(step: int) -> float:
-            return rate_at(self.phase, step, self.steps) / self.phase.rate
-
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, factor)
-        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        return scheduled(self.network, self.phase, self.steps)
 
     def _figures(self, part: str) -> dict[str, float]:
         seen = self._seen[part]

@@ -16,7 +16,7 @@ from tumorscope.errors import TrainingError
 from tumorscope.models.segmenters.network import Segmented, Segmenter
 from tumorscope.training.classifier_data import Batch
 from tumorscope.training.classifier_recipe import Phase
-from tumorscope.training.classify import NAMED, optimiser_of, rate_at
+from tumorscope.training.classify import NAMED, scheduled
 from tumorscope.training.mask_losses import weighted
 from tumorscope.training.segmenter_recipe import SegmenterRecipe
 
@@ -102,13 +102,7 @@ class Segment(L.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """The phase's optimiser over what learns, with its rate by step."""
-        optimiser = optimiser_of(self.network, self.phase)
-
-        def factor(step: int) -> float:
-            return rate_at(self.phase, step, self.steps) / self.phase.rate
-
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, factor)
-        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        return scheduled(self.network, self.phase, self.steps)
 
     def _loss(self, out: Segmented, batch: Batch) -> Tensor:
         """The weighted terms on the mask and on every side output, and the head's cross-entropy."""
